@@ -1,0 +1,1 @@
+"""Hard Concrete gates and sparse survey calibration in plain torch."""

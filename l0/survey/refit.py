@@ -1,0 +1,122 @@
+"""Weights on a fixed support: gates removed, errors lowered, weights held near the design's.
+
+Adam on log-weights with a cosine rate, so that weights stay positive. The penalty is the
+Kullback-Leibler divergence from the design weights, raised to the support by one factor.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from l0.survey.adam import Adam, cosine_rate
+from l0.survey.errors import CalibrationInputError
+from l0.survey.history import EpochRecord, OnProgress, is_recorded
+from l0.survey.losses import capped_relative, capped_relative_gradient
+from l0.survey.operator import SparseOperator
+from l0.survey.problem import CalibrationProblem, Vector
+from l0.survey.weights import scaled_design_weights
+
+
+@dataclass(frozen=True)
+class RefitSettings:
+    """Hyperparameters of the refit."""
+
+    epochs: int = 300
+    rate: float = 0.1
+    penalty: float = 0.03  # Kullback-Leibler, towards the scaled design weights
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not self.rate > 0 or not self.penalty >= 0:
+            raise CalibrationInputError(
+                f"refit needs at least one epoch, a positive rate and a penalty of 0 or more, "
+                f"but got {self}."
+            )
+
+
+def refit(
+    problem: CalibrationProblem,
+    support: Iterable[int],
+    *,
+    start: Vector | None = None,  # (support_size,)
+    settings: RefitSettings | None = None,
+    operator: SparseOperator | None = None,
+    device: torch.device | None = None,
+    on_progress: OnProgress | None = None,
+) -> Vector:
+    """The weights of all records, (records,), exact zeros outside the support.
+
+    Args:
+        problem: what to reproduce.
+        support: positions of the records kept, each once.
+        start: weights of the support to start from, above zero; the scaled design weights
+            without.
+        settings: epochs, rate and penalty.
+        operator: the problem's operator where one is at hand; built on ``device`` without.
+        device: where to compute; the CPU without.
+        on_progress: called with each recorded epoch.
+
+    Raises:
+        CalibrationInputError: a support that is empty, repeats, or names records that do not
+            exist or have no design weight.
+    """
+    settings = settings or RefitSettings()
+    kept = _checked_support(problem, support)
+    whole = operator or SparseOperator.of(problem, device or torch.device("cpu"))
+    kept_operator = whole.keep(torch.from_numpy(kept))
+    reference = torch.tensor(
+        scaled_design_weights(problem.design_weights, kept),
+        dtype=torch.float32,
+        device=whole.device,
+    )
+    loss_weights = torch.tensor(problem.loss_weights, dtype=torch.float32, device=whole.device)
+    values = torch.tensor(problem.values / problem.scales, dtype=torch.float32, device=whole.device)
+    first = reference if start is None else torch.tensor(start, dtype=torch.float32).to(reference)
+    log_weights = first.log()
+    log_reference = reference.log()
+    strength = settings.penalty / float(reference.sum())
+    adam = Adam(log_weights)
+    for epoch in range(settings.epochs):
+        weights = log_weights.exp()
+        error = kept_operator.estimates(weights) - values
+        worth = kept_operator.adjoint(capped_relative_gradient(error, loss_weights))
+        pull = strength * (log_weights - log_reference)
+        rate = cosine_rate(settings.rate, epoch=epoch, epochs=settings.epochs)
+        if on_progress is not None and is_recorded(epoch, settings.epochs):
+            divergence = weights * (log_weights - log_reference) - weights + reference
+            on_progress(
+                EpochRecord(
+                    stage="refit",
+                    epoch=epoch,
+                    epochs=settings.epochs,
+                    loss=float(capped_relative(error, loss_weights)),
+                    penalty=float(divergence.sum()) * strength,
+                    records=len(kept),
+                )
+            )
+        log_weights = log_weights - adam.step(weights * (worth + pull), rate)
+    everyone = np.zeros(problem.n_records)
+    everyone[kept] = log_weights.exp().double().cpu().numpy()
+    return everyone
+
+
+def _checked_support(problem: CalibrationProblem, support: Iterable[int]) -> NDArray[np.intp]:
+    kept = np.asarray(list(support), dtype=np.intp)
+    if not len(kept):
+        raise CalibrationInputError("the support is empty. Keep at least one record.")
+    if kept.min() < 0 or kept.max() >= problem.n_records:
+        raise CalibrationInputError(
+            f"the support names records from {kept.min()} to {kept.max()}, but there are "
+            f"{problem.n_records}: positions run from 0 to {problem.n_records - 1}."
+        )
+    if len(np.unique(kept)) < len(kept):
+        raise CalibrationInputError("the support names a record twice. Give each position once.")
+    without_weight = int((problem.design_weights[kept] == 0).sum())
+    if without_weight:
+        raise CalibrationInputError(
+            f"{without_weight} records of the support have a design weight of zero. "
+            "Draw the support from records of the sample."
+        )
+    return np.sort(kept)

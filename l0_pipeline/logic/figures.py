@@ -1,0 +1,276 @@
+"""Published figures: what a row may hold, checked before anything is computed from it.
+
+A figure is one number that a publisher printed. This file turns rows of text into typed figures
+and names the family of each. Reading files is not here, and neither is the choice of which
+figures become targets.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+
+import polars as pl
+
+from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.filters import format_filters, parse_filters
+
+COLUMNS = (
+    "figure_id",
+    "variable",
+    "measure",
+    "universe",
+    "geography",
+    "filters",
+    "value",
+    "unit",
+    "year",
+    "period",
+    "publisher",
+    "table",
+    "note",
+)
+UNITS_OF_MEASURE: dict[str, tuple[str, ...]] = {
+    "sum": ("dollars",),
+    "count": ("returns", "persons", "households"),
+}
+UNIVERSES = ("returns", "itemizing_returns", "residents")
+NATION = "US"
+OTHER_AREAS = "OA"
+TERRITORIES = ("66", "72", "78")
+# five of the codes 01..56 were set aside for areas that never became states
+STATES = tuple(f"{code:02d}" for code in range(1, 57) if code not in (3, 7, 14, 43, 52))
+GEOGRAPHIES = (NATION, *STATES, *TERRITORIES, OTHER_AREAS)
+_GEOGRAPHIES_IN_WORDS = (
+    f"{NATION}, a two-digit state code 01..56 (keep the zero), "
+    f"{', '.join(TERRITORIES)} or {OTHER_AREAS}"
+)
+
+# the first pattern that matches the whole variable names its subject
+SUBJECTS: dict[str, str] = {
+    "returns|itemizing_returns|individuals_on_returns": "returns filed",
+    "adjusted_gross_income": "adjusted gross income",
+    "wages_and_salaries": "wages",
+    "taxable_interest|tax_exempt_interest": "interest",
+    ".*_dividends": "dividends",
+    "capital_.*": "capital gains",
+    "business_.*": "business income",
+    "partnership_.*|s_corporation_.*|rent_.*|estate_.*": "partnerships, rents and estates",
+    "pensions_.*|taxable_pensions_.*|taxable_ira_.*": "pensions and IRAs",
+    "taxable_social_security|social_security_on_returns": "Social Security on returns",
+    "unemployment_compensation": "unemployment compensation",
+    "standard_deduction": "standard deduction",
+    "itemized_.*": "itemized deductions",
+    ".*_deduction": "other deductions",
+    "taxable_income": "taxable income",
+    "income_tax_.*|total_income_tax|total_tax_liability": "income tax",
+    "alternative_minimum_tax|additional_medicare_tax": "other taxes",
+    "net_investment_income_tax|self_employment_tax": "other taxes",
+    "earned_income_credit": "earned income credit",
+    "child_and_other_dependent_credit|refundable_child_tax_credit": "child credits",
+    ".*_credit": "other credits",
+    "population": "population",
+    "medicaid_.*|chip_.*": "Medicaid and CHIP",
+    "snap_.*": "SNAP",
+    "ssi_.*": "SSI",
+    "social_security_.*": "Social Security paid",
+    ".*_outlays|.*_receipts": "federal outlays and receipts",
+}
+
+_CLAUSES = pl.List(pl.Struct({"column": pl.String, "operator": pl.String, "value": pl.String}))
+_SAME_FIGURE = ("variable", "measure", "universe", "geography", "filters", "period", "table")
+_SHOWN = 5
+_MOVE = "Correct or remove these rows; data/figures/README.md states the schema."
+
+
+def validate_figures(
+    frame: pl.DataFrame, *, file: str, variables: Collection[str], year: int
+) -> pl.DataFrame:
+    """Typed figures from rows of text, or one ``InputError`` that lists the offending rows.
+
+    Args:
+        frame: the rows of one file, every column as text; row 1 is line 2 of the file.
+        file: named in the message.
+        variables: the names that a figure's variable may have.
+        year: the year that every row must state.
+
+    Returns:
+        ``COLUMNS`` in order, with ``filters`` as a list of clauses (empty: no filter), ``value``
+        as a float, ``year`` as an integer, and ``family`` appended: subject and level, such as
+        ``wages, areas``.
+    """
+    _require_columns(frame, file=file)
+    rows = (
+        frame.select(pl.col(COLUMNS).cast(pl.String).fill_null(""))
+        .with_row_index("line", offset=2)
+        .join(_parse_distinct(frame["filters"]), on="filters", how="left", maintain_order="left")
+        .with_columns(number=pl.col("value").cast(pl.Float64, strict=False))
+    )
+    problems = _problems(rows, variables=variables, year=year)
+    if not problems.is_empty():
+        raise InputError(_describe(problems, file=file, rows=len(rows), variables=variables))
+    return rows.select(
+        pl.col(COLUMNS).exclude("filters", "value", "year"),
+        pl.col("clauses").alias("filters"),
+        pl.col("number").alias("value"),
+        pl.col("year").cast(pl.Int64),
+        _family(rows["variable"]).alias("family"),
+    ).select(*COLUMNS, "family")
+
+
+def combine_figures(figures_by_file: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """All figures of a year, in file order; each ``figure_id`` belongs to one file."""
+    named = [
+        figures.with_columns(pl.lit(file).alias("file"))
+        for file, figures in figures_by_file.items()
+    ]
+    combined = pl.concat(named)
+    repeated = (
+        combined.filter(pl.col("figure_id").is_duplicated())
+        .group_by("figure_id", maintain_order=True)
+        .agg(pl.col("file").unique(maintain_order=True).str.join(" and ").first())
+    )
+    if not repeated.is_empty():
+        shown = "; ".join(
+            f"{figure_id!r} in {files}" for figure_id, files in repeated.head(_SHOWN).rows()
+        )
+        raise InputError(
+            f"{len(repeated)} figure_id used by more than one file: {shown}. "
+            f"A figure_id is unique over all files of a year; rename one of each."
+        )
+    return combined.drop("file")
+
+
+def _require_columns(frame: pl.DataFrame, *, file: str) -> None:
+    missing = [column for column in COLUMNS if column not in frame.columns]
+    unknown = [column for column in frame.columns if column not in COLUMNS]
+    if missing or unknown:
+        raise InputError(
+            f"{file}, line 1: missing columns {missing}, unknown columns {unknown}. "
+            f"The header must be exactly {','.join(COLUMNS)}."
+        )
+    if frame.is_empty():
+        raise InputError(f"{file}: a header and no figures. Add rows or remove the file.")
+
+
+def _parse_distinct(texts: pl.Series) -> pl.DataFrame:
+    """Each distinct filter text once: its clauses, its canonical text, or what is wrong."""
+    parsed: list[tuple[str, list[dict[str, str]], str, str]] = []
+    for text in texts.cast(pl.String).fill_null("").unique().sort().to_list():
+        try:
+            clauses = parse_filters(text, where="filters")
+        except InputError as refused:
+            parsed.append((text, [], text, str(refused).removeprefix("filters: ")))
+        else:
+            parsed.append((text, [vars(c) for c in clauses], format_filters(clauses), ""))
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "filters": pl.String,
+        "clauses": _CLAUSES,
+        "filters_text": pl.String,
+        "filters_problem": pl.String,
+    }
+    return pl.DataFrame(parsed, schema=schema, orient="row")
+
+
+def _problems(rows: pl.DataFrame, *, variables: Collection[str], year: int) -> pl.DataFrame:
+    """One row a problem: line, column, what was read, what is allowed; in file order."""
+    found = [
+        rows.filter(wrong).select(
+            "line",
+            pl.lit(column).alias("column"),
+            pl.col(column).alias("read"),
+            (allowed if isinstance(allowed, pl.Expr) else pl.lit(allowed)).alias("allowed"),
+        )
+        for column, wrong, allowed in _checks(variables=variables, year=year)
+    ]
+    return pl.concat(found).sort("line", maintain_order=True)
+
+
+def _checks(
+    *, variables: Collection[str], year: int
+) -> list[tuple[str, pl.Expr, str | pl.Expr]]:  # (column, rows that are wrong, what is allowed)
+    column = pl.col
+    all_units = [unit for units in UNITS_OF_MEASURE.values() for unit in units]
+    identifier = column("figure_id").str.contains(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    known_measure = column("measure").is_in(list(UNITS_OF_MEASURE))
+    known_unit = column("unit").is_in(all_units)
+    unit_fits = pl.any_horizontal(
+        (column("measure") == measure) & column("unit").is_in(units)
+        for measure, units in UNITS_OF_MEASURE.items()
+    )
+    finite = column("number").is_finite().fill_null(False)
+    checks: list[tuple[str, pl.Expr, str | pl.Expr]] = [
+        ("figure_id", ~identifier, "letters, digits, '.', '_' and '-'"),
+        ("figure_id", identifier & column("figure_id").is_duplicated(), "each figure_id once"),
+        ("variable", ~column("variable").is_in(list(variables)), "a name of the dictionary"),
+        ("measure", ~known_measure, _either(UNITS_OF_MEASURE)),
+        ("universe", ~column("universe").is_in(UNIVERSES), _either(UNIVERSES)),
+        (
+            "geography",
+            ~column("geography").is_in(GEOGRAPHIES),
+            _GEOGRAPHIES_IN_WORDS,
+        ),
+        ("filters", column("filters_problem") != "", column("filters_problem")),
+        ("value", ~finite, "a finite number, without separators or symbols"),
+        (
+            "value",
+            finite & (column("measure") == "count") & (column("number") < 0),
+            "a count of zero or more",
+        ),
+        ("unit", ~known_unit, _either(all_units)),
+        (
+            "unit",
+            known_measure & known_unit & ~unit_fits,
+            "; ".join(f"{_either(units)} with {name}" for name, units in UNITS_OF_MEASURE.items()),
+        ),
+        ("year", column("year") != str(year), f"{year}, the year of the folder"),
+    ]
+    checks += [
+        (name, column(name).str.strip_chars() == "", "some text, not empty")
+        for name in ("period", "publisher", "table")
+    ]
+    same = [column("filters_text") if n == "filters" else column(n) for n in _SAME_FIGURE]
+    stated_twice = finite & pl.struct(same).is_duplicated()
+    return [*checks, ("value", stated_twice, f"one figure for the same {', '.join(_SAME_FIGURE)}")]
+
+
+def _either(names: Collection[str]) -> str:
+    return " or ".join(names)
+
+
+def _describe(problems: pl.DataFrame, *, file: str, rows: int, variables: Collection[str]) -> str:
+    lines = problems["line"].unique(maintain_order=True)
+    shown = problems.filter(pl.col("line").is_in(lines.head(_SHOWN).implode()))
+    described = [
+        f"  line {line}, {column}: read {_short(read)}; allowed: {allowed}"
+        + (_suggestion(read, variables) if column == "variable" else "")
+        for line, column, read, allowed in shown.rows()
+    ]
+    more = len(lines) - min(len(lines), _SHOWN)
+    if more:
+        described.append(f"  and {more:,} more rows")
+    head = f"{file}: {len(lines):,} of {rows:,} figures cannot be read."
+    return "\n".join([head, *described, _MOVE])
+
+
+def _short(read: str, *, longest: int = 60) -> str:
+    return repr(read if len(read) <= longest else read[:longest] + "...")
+
+
+def _suggestion(name: str, variables: Collection[str]) -> str:
+    nearest = get_close_matches(name, variables, n=1)
+    return f" of {len(variables)} variables" + (f" (nearest: {nearest[0]})" if nearest else "")
+
+
+def _family(variable: pl.Series) -> pl.Expr:
+    """Subject and level: coarse enough to average an error over, fine enough to locate it."""
+    names = variable.unique().to_list()
+    subject = pl.col("variable").replace_strict(names, [_subject(name) for name in names])
+    level = pl.when(pl.col("geography") == NATION).then(pl.lit("nation")).otherwise(pl.lit("areas"))
+    return pl.format("{}, {}", subject, level)
+
+
+def _subject(variable: str) -> str:
+    matching: Sequence[str] = [
+        subject for pattern, subject in SUBJECTS.items() if re.fullmatch(pattern, variable)
+    ]
+    return matching[0] if matching else variable.replace("_", " ")

@@ -1,0 +1,1 @@
+"""What the assets reach the world through: survey files, the warehouse, releases, the device."""
