@@ -5,7 +5,6 @@ lowered by the same ``shift``, solved anew at every epoch, so that the expected 
 gates is the budget of that epoch exactly.
 """
 
-import torch
 from torch import Tensor
 
 from l0.hard_concrete import open_probability

@@ -87,9 +87,7 @@ def calibrate(
         estimates=problem.estimates(weights),
         history=tuple(history),
         effective_sample_size=effective_sample_size(weights),
-        realized_max_weight_ratio=float(
-            weight_ratios(weights, problem.design_weights).max()
-        ),
+        realized_max_weight_ratio=float(weight_ratios(weights, problem.design_weights).max()),
     )
 
 

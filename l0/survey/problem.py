@@ -136,8 +136,10 @@ class CalibrationProblem:
 
 def _as_csr(constraints: object) -> sp.csr_array:
     if isinstance(constraints, torch.Tensor):
-        tensor = constraints.detach().cpu().to_dense() if constraints.layout != torch.strided else (
-            constraints.detach().cpu()
+        tensor = (
+            constraints.detach().cpu().to_dense()
+            if constraints.layout != torch.strided
+            else (constraints.detach().cpu())
         )
         constraints = tensor.numpy()
     matrix = sp.csr_array(constraints, dtype=np.float64)

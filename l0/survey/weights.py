@@ -12,7 +12,7 @@ def effective_sample_size(weights: Vector) -> float:
 
 
 def design_effect(weights: Vector) -> float:
-    """n sum w^2 / (sum w)^2 over the records kept: variance inflation by unequal weights."""
+    """N sum w^2 / (sum w)^2 over the records kept: variance inflation by unequal weights."""
     return int((weights > 0).sum()) / effective_sample_size(weights)
 
 

@@ -12,10 +12,9 @@ import polars as pl
 import scipy.sparse as sp
 
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.figures import NATION
 from l0_pipeline.logic.filters import Clause
 from l0_pipeline.logic.measures import AGE_BANDS, FILING_STATUS
-
-NATION = "US"
 
 Array = np.ndarray
 Comparison = Callable[[Array, float], Array]
@@ -32,7 +31,7 @@ def compile_constraints(
     """Coefficients of every target, shape (targets, households), in the order of both arguments.
 
     Args:
-        targets: ``target_id``, ``records``, ``column``, ``measure``, ``unit``, ``geography``
+        targets: ``target_id``, ``records``, ``microdata_column``, ``measure``, ``unit``, ``geography``
             and ``filters`` (a list of column, operator, value).
         measures: one row a tax unit, as ``measures.unit_measures`` makes them.
         household_ids: the households that get a column, ascending.
@@ -87,7 +86,7 @@ class _Compiler:
         """Household positions and coefficients of one target; a household may come twice."""
         index = self._members(str(target["records"]), str(target["geography"]))
         clauses = _clauses(target)
-        counts_persons = target["unit"] == "persons" and target["column"] == "persons"
+        counts_persons = target["unit"] == "persons" and target["microdata_column"] == "persons"
         person_columns = AGE_BANDS.values()
         if counts_persons and target["records"] == "everyone":
             person_columns = age_band_columns(clauses) or ()
@@ -96,9 +95,11 @@ class _Compiler:
             values = self._array(clause.column)[index]
             index = index[COMPARISONS[clause.operator](values, _number(clause))]
         if counts_persons:
-            values = sum((self._array(name)[index] for name in person_columns), np.zeros(len(index)))
+            values = sum(
+                (self._array(name)[index] for name in person_columns), np.zeros(len(index))
+            )
         else:
-            values = self._array(str(target["column"]))[index]
+            values = self._array(str(target["microdata_column"]))[index]
         if target["measure"] == "count" and target["unit"] != "persons":
             values = (values != 0).astype(np.float64)
         kept = values != 0

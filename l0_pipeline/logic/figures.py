@@ -76,7 +76,6 @@ SUBJECTS: dict[str, str] = {
     ".*_outlays|.*_receipts": "federal outlays and receipts",
 }
 
-_CLAUSES = pl.List(pl.Struct({"column": pl.String, "operator": pl.String, "value": pl.String}))
 _SAME_FIGURE = ("variable", "measure", "universe", "geography", "filters", "period", "table")
 _SHOWN = 5
 _MOVE = "Correct or remove these rows; data/figures/README.md states the schema."
@@ -94,9 +93,13 @@ def validate_figures(
         year: the year that every row must state.
 
     Returns:
-        ``COLUMNS`` in order, with ``filters`` as a list of clauses (empty: no filter), ``value``
-        as a float, ``year`` as an integer, and ``family`` appended: subject and level, such as
-        ``wages, areas``.
+        ``COLUMNS`` in order, with ``filters`` in canonical text (equal filters are equal texts),
+        ``value`` as a float, ``year`` as an integer, and ``family`` appended: subject and level,
+        such as ``wages, areas``.
+
+    Raises:
+        InputError: with the file, and line, column, what was read and what is allowed for the
+            first rows that cannot be used.
     """
     _require_columns(frame, file=file)
     rows = (
@@ -110,7 +113,7 @@ def validate_figures(
         raise InputError(_describe(problems, file=file, rows=len(rows), variables=variables))
     return rows.select(
         pl.col(COLUMNS).exclude("filters", "value", "year"),
-        pl.col("clauses").alias("filters"),
+        pl.col("filters_text").alias("filters"),
         pl.col("number").alias("value"),
         pl.col("year").cast(pl.Int64),
         _family(rows["variable"]).alias("family"),
@@ -153,22 +156,17 @@ def _require_columns(frame: pl.DataFrame, *, file: str) -> None:
 
 
 def _parse_distinct(texts: pl.Series) -> pl.DataFrame:
-    """Each distinct filter text once: its clauses, its canonical text, or what is wrong."""
-    parsed: list[tuple[str, list[dict[str, str]], str, str]] = []
+    """Each distinct filter text once: its canonical text, or what is wrong with it."""
+    parsed: list[tuple[str, str, str]] = []
     for text in texts.cast(pl.String).fill_null("").unique().sort().to_list():
         try:
-            clauses = parse_filters(text, where="filters")
+            canonical = format_filters(parse_filters(text, where="filters"))
         except InputError as refused:
-            parsed.append((text, [], text, str(refused).removeprefix("filters: ")))
+            parsed.append((text, text, str(refused).removeprefix("filters: ")))
         else:
-            parsed.append((text, [vars(c) for c in clauses], format_filters(clauses), ""))
-    schema: dict[str, pl.DataType | type[pl.DataType]] = {
-        "filters": pl.String,
-        "clauses": _CLAUSES,
-        "filters_text": pl.String,
-        "filters_problem": pl.String,
-    }
-    return pl.DataFrame(parsed, schema=schema, orient="row")
+            parsed.append((text, canonical, ""))
+    names = ("filters", "filters_text", "filters_problem")
+    return pl.DataFrame(parsed, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
 def _problems(rows: pl.DataFrame, *, variables: Collection[str], year: int) -> pl.DataFrame:

@@ -13,14 +13,17 @@ import polars as pl
 
 from l0_pipeline.logic.constraints import age_band_columns
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.figures import NATION, STATES
 from l0_pipeline.logic.filters import parse_filters
 
 ROLES = ("fitted", "held_out", "benchmark", "rejected")
 RECORDS = ("everyone", "filers", "itemizers")
 CLOSENESS = ("same", "close", "different", "absent")
 
-# FIPS codes of the 50 states and the District of Columbia
-STATES = tuple(f"{code:02d}" for code in range(1, 57) if code not in {3, 7, 14, 43, 52})
+IDENTITY = (
+    "year", "target_id", "family", "variable", "measure", "universe", "geography", "filters",
+    "value", "unit", "period", "publisher", "published_table",
+)  # fmt: skip
 
 CONCEPT = ("variable", "measure", "unit", "geography", "filter_text")
 
@@ -51,35 +54,46 @@ def declare_targets(
         .join(filters, on="filter_text", how="left", validate="m:1")
         .join(variables, on="variable", how="left", validate="m:1")
     )
+    _refuse_undescribed(described)
     decided = _decide(described, _SURVEY_RULES)
     decided = _decide(decided, _PRINTED_TWICE)
-    return _hold_out(decided, share=held_out_share, seed=seed).sort("target_id")
+    ruled = _hold_out(decided, share=held_out_share, seed=seed)
+    return (
+        ruled.rename({"table": "published_table", "column": "microdata_column"})
+        .select(*IDENTITY, "records", "microdata_column", "closeness", "role", "reason", "note")
+        .sort("target_id")
+    )
 
 
 def settle_roles(
-    targets: pl.DataFrame, support: pl.Series, *, minimum_support: int
+    targets: pl.DataFrame, support: pl.DataFrame, *, minimum_support: int
 ) -> pl.DataFrame:
-    """The roles after compilation: a target too few households contribute to is rejected.
+    """The roles after compilation: a target that too few households carry is rejected.
 
     Args:
         targets: declared targets.
-        support: contributing households, one number a target, in the targets' order.
+        support: ``target_id`` and ``support``, contributing households, of every compiled target.
         minimum_support: the fewest households that may carry a target.
+
+    Returns:
+        The targets with ``support`` (0 where none was compiled) and ``condition``, the filters
+        as text.
     """
     wanted = pl.col("role").is_in(["fitted", "held_out"])
     empty = wanted & (pl.col("support") == 0)
     thin = wanted & (pl.col("support") < minimum_support)
-    return targets.with_columns(support=support).with_columns(
-        role=pl.when(thin).then(pl.lit("rejected")).otherwise("role"),
-        reason=pl.when(empty)
-        .then(pl.lit("no household of the survey contributes"))
-        .when(thin)
-        .then(
-            pl.format(
-                f"{{}} households contribute, fewer than the {minimum_support} asked for", "support"
-            )
+    few = f"{{}} households contribute, fewer than the {minimum_support} asked for"
+    return (
+        targets.join(support, on="target_id", how="left", validate="1:1", maintain_order="left")
+        .with_columns(pl.col("support").fill_null(0), condition=_condition())
+        .with_columns(
+            role=pl.when(thin).then(pl.lit("rejected")).otherwise("role"),
+            reason=pl.when(empty)
+            .then(pl.lit("no household of the survey contributes"))
+            .when(thin)
+            .then(pl.format(few, "support"))
+            .otherwise("reason"),
         )
-        .otherwise("reason"),
     )
 
 
@@ -128,7 +142,7 @@ Rule = tuple[str, pl.Expr, pl.Expr]
 _SURVEY_RULES: tuple[Rule, ...] = (
     (
         "rejected",
-        ~pl.col("geography").is_in(["US", *STATES]),
+        ~pl.col("geography").is_in([NATION, *STATES]),
         pl.lit("the survey covers the 50 states and the District of Columbia only"),
     ),
     ("rejected", pl.col("closeness") == "absent", pl.col("definition")),
@@ -159,12 +173,34 @@ _PRINTED_TWICE: tuple[Rule, ...] = (
 )
 
 
+def _refuse_undescribed(targets: pl.DataFrame) -> None:
+    undescribed = targets.filter(pl.col("closeness").is_null())
+    if len(undescribed):
+        raise InputError(
+            f"{len(undescribed)} figures have a variable that the dictionary does not describe, "
+            f"the first {undescribed['target_id'][0]}: {undescribed['variable'][0]!r}. Add a row "
+            "to data/figures/variables.csv."
+        )
+
+
+def _condition() -> pl.Expr:
+    clause = pl.element().struct
+    return (
+        pl.col("filters")
+        .list.eval(
+            pl.concat_str(
+                clause.field("column"), clause.field("operator"), clause.field("value"),
+                separator=" ",
+            )
+        )
+        .list.join(" & ")
+    )  # fmt: skip
+
+
 def _decide(targets: pl.DataFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
     """The first rule that applies gives an undecided target its role and reason."""
     if "role" not in targets.columns:
-        targets = targets.with_columns(
-            role=pl.lit(None, pl.String), reason=pl.lit(None, pl.String)
-        )
+        targets = targets.with_columns(role=pl.lit(None, pl.String), reason=pl.lit(None, pl.String))
     undecided = pl.col("role").is_null()
     return targets.with_columns(
         role=pl.coalesce(

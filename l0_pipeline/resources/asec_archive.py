@@ -109,23 +109,24 @@ def _check_address(address: str, *, name_matters: bool = True) -> None:
 
 
 def _download(address: str, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        dir=place.parent, prefix=".download-", suffix=".part", delete=False
-    ) as part:
-        unfinished = Path(part.name)
-        try:
-            _receive(address, part)
-            part.flush()
-            _check_zip(unfinished, shown=address)
-            unfinished.replace(place)
-        except (OSError, HTTPException) as error:
-            raise InputError(
-                f"{address}: download failed ({error}). Try again later, "
-                "or download it yourself and give its path."
-            ) from error
-        finally:
-            unfinished.unlink(missing_ok=True)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=place.parent, prefix=".download-", suffix=".part", delete=False
+        ) as part:
+            unfinished = Path(part.name)
+            try:
+                _receive(address, part)
+                part.flush()
+                _check_zip(unfinished, shown=address)
+                unfinished.replace(place)
+            finally:
+                unfinished.unlink(missing_ok=True)
+    except (OSError, HTTPException) as error:
+        raise InputError(
+            f"{address}: download to {place} failed ({error}). Try again later, "
+            "or download it yourself and give its path."
+        ) from error
 
 
 def _receive(address: str, part: IO[bytes]) -> None:
@@ -138,7 +139,7 @@ def _receive(address: str, part: IO[bytes]) -> None:
                 raise TimeoutError(f"{received} bytes after {DOWNLOAD_S:.0f} seconds")
             part.write(chunk)
             received += len(chunk)
-    if announced is not None and received != int(announced):
+    if announced is not None and announced != str(received):
         raise InputError(
             f"{address}: cut short, {received} of {announced} bytes came. "
             "Try again; nothing was kept."

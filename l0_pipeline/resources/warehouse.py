@@ -22,6 +22,8 @@ from l0_pipeline.logic.errors import InputError
 _SQL_FOLDER = Path(__file__).parents[1] / "sql"
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _RETRY_SECONDS = 0.1
+# long enough for another step to store or load a table, which takes well under a second
+_LOCK_WAIT_SECONDS = 10.0
 
 
 class Warehouse(DuckDBResource):
@@ -32,7 +34,7 @@ class Warehouse(DuckDBResource):
     """
 
     lock_wait_seconds: float = Field(
-        default=10.0,
+        default=_LOCK_WAIT_SECONDS,
         ge=0,
         description="How long to wait for another process to release the file before giving up.",
     )
@@ -85,23 +87,38 @@ class WarehouseTableIOManager(dg.ConfigurableIOManager):
     transaction; loading returns them in primary key order.
     """
 
-    warehouse: dg.ResourceDependency[Warehouse]
+    # fields of its own: Dagster 1.13 resolves a nested resource through a deprecated call
+    database: str = Field(description="Path of the DuckDB file; made when it does not exist.")
+    lock_wait_seconds: float = Field(
+        default=_LOCK_WAIT_SECONDS,
+        ge=0,
+        description="How long to wait for another process to release the file before giving up.",
+    )
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The file, opened anew for each table stored or loaded."""
+        return Warehouse(database=self.database, lock_wait_seconds=self.lock_wait_seconds)
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
         """Replace the rows of the partition's year by ``obj``, or leave the table as it was."""
         table = _table(context)
         year = _one_year(context, table=table)
-        where = f"table {table} for {year} in {self.warehouse.database}"
+        where = f"table {table} for {year} in {self.database}"
         _check_frame(obj, year=year, where=where)
         try:
             with self.warehouse.transaction() as connection:
                 connection.execute((_SQL_FOLDER / f"{table}.sql").read_text(encoding="utf-8"))
                 schema = _table_schema(connection, table=table)
                 _check_columns(obj, schema=schema, where=where)
-                connection.execute(f'delete from "{table}" where "year" = $year', {"year": year})
+                # the only name in these texts is the table's, which _table has checked
+                drop = f'delete from "{table}" where "year" = $year'  # noqa: S608
+                insert = f'insert into "{table}" by name select * from stored_frame'  # noqa: S608
+                count = f'select count(*) from "{table}"'  # noqa: S608
+                connection.execute(drop, {"year": year})
                 connection.register("stored_frame", obj)
-                connection.execute(f'insert into "{table}" by name select * from stored_frame')
-                rows = connection.execute(f'select count(*) from "{table}"').fetchall()[0][0]
+                connection.execute(insert)
+                rows = connection.execute(count).fetchall()[0][0]
         except duckdb.Error as refused:
             raise InputError(
                 f"{where}: not stored, the earlier rows are unchanged. {refused} "
@@ -113,8 +130,8 @@ class WarehouseTableIOManager(dg.ConfigurableIOManager):
                 "dagster/row_count": rows,
                 "dagster/partition_row_count": len(obj),
                 "dagster/column_schema": schema,
-                "database": dg.MetadataValue.path(self.warehouse.database),
-                "database_bytes": Path(self.warehouse.database).stat().st_size,
+                "database": dg.MetadataValue.path(self.database),
+                "database_bytes": Path(self.database).stat().st_size,
             }
         )
 
@@ -122,15 +139,15 @@ class WarehouseTableIOManager(dg.ConfigurableIOManager):
         """The rows of the partition's year, or of several years, in primary key order."""
         table = _table(context)
         years = _years(context, table=table)
-        where = f"table {table} for {', '.join(map(str, years))} in {self.warehouse.database}"
-        if not Path(self.warehouse.database).exists():
+        where = f"table {table} for {', '.join(map(str, years))} in {self.database}"
+        if not Path(self.database).exists():
             raise InputError(f"{where}: the file does not exist. Materialize {table} first.")
         try:
             with self.warehouse.get_connection(read_only=True) as connection:
                 order = ", ".join(f'"{name}"' for name in _primary_key(connection, table=table))
+                years_of_table = f'select * from "{table}" where list_contains($years, "year")'  # noqa: S608
                 rows: pl.DataFrame = connection.sql(
-                    f'select * from "{table}" where list_contains($years, "year") order by {order}',
-                    params={"years": years},
+                    f"{years_of_table} order by {order}", params={"years": years}
                 ).pl()
         except duckdb.CatalogException as refused:
             raise InputError(

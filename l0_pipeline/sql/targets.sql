@@ -13,6 +13,9 @@ create table if not exists targets (
     period varchar not null check (period <> ''),
     publisher varchar not null check (publisher <> ''),
     published_table varchar not null check (published_table <> ''),
+    records varchar not null check (records in ('everyone', 'filers', 'itemizers')),
+    microdata_column varchar not null,
+    closeness varchar not null check (closeness in ('same', 'close', 'different', 'absent')),
     "role" varchar not null check ("role" in ('fitted', 'held_out', 'benchmark', 'rejected')),
     reason varchar not null check (reason <> ''),
     note varchar not null,
@@ -36,6 +39,9 @@ comment on column targets.unit is 'Unit of value: dollars, returns, persons or h
 comment on column targets.period is 'Exactly when: tax year, calendar year, fiscal year, month or day';
 comment on column targets.publisher is 'Agency that printed the figure';
 comment on column targets.published_table is 'Publication and table in which it is printed';
+comment on column targets.records is 'Tax units of the survey that stand for the universe';
+comment on column targets.microdata_column is 'Measure of the microdata; empty where there is none';
+comment on column targets.closeness is 'How close the two definitions are: same to absent';
 comment on column targets."role" is 'fitted, held_out, benchmark (compared only) or rejected';
 comment on column targets.reason is 'Why the target has this role';
 comment on column targets.note is 'Warnings about the figure; empty for none';

@@ -181,7 +181,7 @@ def test_a_server_that_fails_is_one_error_and_leaves_nothing_behind(
         raise urllib.error.URLError("no route")
 
     monkeypatch.setattr(archive, "open_address", fail)
-    with pytest.raises(InputError, match=r"download failed \(.*no route.*give its path"):
+    with pytest.raises(InputError, match=r"download to .* failed \(.*no route.*give its path"):
         asec_source(tmp_path).read()
     assert left_behind(tmp_path / "raw") == []
 
@@ -191,9 +191,15 @@ def test_a_download_that_takes_too_long_is_given_up(
 ) -> None:
     monkeypatch.setattr(archive, "open_address", Server(write_archive(tmp_path).read_bytes()))
     monkeypatch.setattr(archive, "DOWNLOAD_S", -1.0)
-    with pytest.raises(InputError, match="download failed"):
+    with pytest.raises(InputError, match=r"download to .* failed .*seconds"):
         asec_source(tmp_path).read()
     assert left_behind(tmp_path / "raw") == []
+
+
+def test_a_download_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=r"download to .*raw.* failed"):
+        asec_source(tmp_path).read()
 
 
 @pytest.mark.parametrize("scheme", ["http", "ftp", "file"])

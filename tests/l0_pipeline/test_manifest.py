@@ -62,11 +62,12 @@ DRAFT = ManifestDraft(
     figures=InputFiles(name="figures", digest=DIGEST, files={"population.csv": DIGEST}),
     settings=Settings(
         training={"epochs": 10, "learning_rate": 0.1},
+        targets={"held_out_share": 0.15},
         selection={"share_by_gates": 0.75},
         check_limits={"median_error": 0.05},
     ),
     seed=0,
-    packages={name: "1.0" for name in PACKAGES},
+    packages=dict.fromkeys(PACKAGES, "1.0"),
     code_version="1",
     quality=QUALITY.numbers(),
     licence=licence_of("taxcalc"),

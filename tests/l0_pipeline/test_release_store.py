@@ -75,9 +75,9 @@ def draft(*, seed: int = 0, year: int = 2022) -> ManifestDraft:
         title="Sparse CPS dataset",
         source=InputFiles(name="taxcalc", digest=DIGEST, files={"cps.csv.gz": DIGEST}),
         figures=InputFiles(name="figures", digest=DIGEST, files={"population.csv": DIGEST}),
-        settings=Settings(training={"epochs": 10}, selection={}, check_limits={}),
+        settings=Settings(training={"epochs": 10}, targets={}, selection={}, check_limits={}),
         seed=seed,
-        packages={name: "1.0" for name in PACKAGES},
+        packages=dict.fromkeys(PACKAGES, "1.0"),
         code_version="1",
         quality={"fitted_median_error": 0.03},
         licence=licence_of("taxcalc"),
@@ -90,7 +90,7 @@ def dictionary_of(given: dict[str, pl.DataFrame]) -> pl.DataFrame:
         Described("weight", pl.Float64, "households", "Calibrated weight"),
     ]
     described = TableDescription(columns=columns, source="Current Population Survey")
-    return data_dictionary(given, descriptions={name: described for name in given})
+    return data_dictionary(given, descriptions=dict.fromkeys(given, described))
 
 
 def publish(

@@ -152,11 +152,14 @@ def join(
     survey_year: int,
     files: tuple[str, str, str],
 ) -> pl.DataFrame:
-    """One row a person, with the columns of its household and family; households first checked.
+    """One row a person, with the columns of its household and family; all are checked first.
 
     Households without an interview have no persons and are not among the rows.
 
     Args:
+        households: the columns of ``HOUSEHOLDS``, parsed.
+        families: the columns of ``FAMILIES``, parsed.
+        persons: the columns of ``PERSONS``, parsed.
         survey_year: the year that the file names carry.
         files: what messages call the household, family and person file.
     """

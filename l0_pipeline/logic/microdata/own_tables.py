@@ -70,6 +70,8 @@ def join(
     """One row a tax unit: the members' columns, then those of the household and the year.
 
     Args:
+        households: one row a household.
+        members: one row a tax unit.
         income_year: the year in which the members' incomes were received.
         files: what messages call the household file and the member file.
     """

@@ -23,6 +23,12 @@ def refuse_rows(
     """Raise when any row of ``table`` is ``bad``; a null counts as bad.
 
     Args:
+        table: the rows as read.
+        bad: true for the rows to refuse.
+        file: what the message calls the file.
+        column: the column at fault, whose values are quoted.
+        problem: what is wrong with it, as the rest of the sentence "column x ...".
+        remedy: the reader's next move.
         first_row: what a reader of the file calls the first row (2 under a csv header).
     """
     numbered = table.with_row_index("row number", offset=first_row)

@@ -14,7 +14,7 @@ import polars as pl
 from l0_pipeline.logic.errors import InputError
 
 DICTIONARY_SCHEMA = pl.Schema(
-    {name: pl.String for name in ("table", "column", "dtype", "unit", "description", "source")}
+    dict.fromkeys(("table", "column", "dtype", "unit", "description", "source"), pl.String)
 )
 SHOWN = 10  # names listed in a message before "and n more"
 

@@ -55,6 +55,7 @@ class Settings(_Record):
     """Every setting that shaped the release."""
 
     training: dict[str, JsonValue]
+    targets: dict[str, JsonValue]
     selection: dict[str, JsonValue]
     check_limits: dict[str, JsonValue]
 

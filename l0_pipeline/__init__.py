@@ -1,0 +1,1 @@
+"""The data product: from survey and published figures to a sparse, calibrated release."""

@@ -1,0 +1,1 @@
+"""The assets, one module a group; they meet through their names alone."""

@@ -1,0 +1,308 @@
+"""The households that are released: most chosen by their gates, the rest drawn at random."""
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from l0_pipeline import checks
+from l0_pipeline.io_managers import TABLE
+from l0_pipeline.logic import fit, matrix
+from l0_pipeline.logic.design import population
+from l0_pipeline.logic.tables import SELECTED_COLUMNS, TARGET_FIT_COLUMNS, descriptions
+from l0_pipeline.partitions import years
+from l0_pipeline.resources.compute_device import ComputeDevice
+from l0_pipeline.resources.plans import CheckLimits, SelectionPlan
+from l0_pipeline.resources.training_run import TrainingRun
+from l0_pipeline.settings import OWNERS
+
+
+@dg.asset(
+    partitions_def=years,
+    dagster_type=TABLE,
+    group_name="selection",
+    kinds={"torch", "parquet"},
+    owners=OWNERS,
+    pool="gpu",
+    metadata={"descriptions": descriptions(SELECTED_COLUMNS)},
+    check_specs=[
+        checks.schema_and_keys("selected_households", "household_id"),
+        checks.blocking(
+            "selected_households", "weights_are_sound", "Every weight is finite and not negative."
+        ),
+        checks.blocking(
+            "selected_households", "support_is_the_budget", "Exactly the budget of households."
+        ),
+        checks.blocking(
+            "selected_households",
+            "probabilities_are_known",
+            "Every inclusion probability lies in (0, 1], and is 1 where a gate chose.",
+        ),
+        checks.blocking(
+            "selected_households",
+            "effective_sample_size",
+            "Effective sample size as a share of the households kept.",
+        ),
+        checks.blocking(
+            "selected_households",
+            "largest_weight_ratio",
+            "Largest weight over scaled design weight.",
+        ),
+        checks.blocking(
+            "selected_households",
+            "households_total",
+            "Weighted number of households against the design's.",
+        ),
+    ],
+)
+def selected_households(
+    calibrated_weights: pl.DataFrame,
+    constraint_matrix: matrix.Arrays,
+    target_accounting: pl.DataFrame,
+    households: pl.DataFrame,
+    training_run: TrainingRun,
+    selection_plan: SelectionPlan,
+    compute_device: ComputeDevice,
+    check_limits: CheckLimits,
+) -> dg.MaterializeResult:
+    """The hybrid: households chosen by gates and households drawn at random, refitted together.
+
+    The best by their gates enter with certainty, given the training run. The others are a simple
+    random sample of what is left, each with the same known chance, so that what no target
+    mentions is represented too. Sizes are exact. Weights start from the design's and are refitted
+    on the fitted targets.
+    """
+    from l0.survey import refit, select_hybrid
+    from l0.survey.calibrate import choose_device
+    from l0.survey.weights import effective_sample_size, weight_ratios
+    from l0_pipeline import evidence
+    from l0_pipeline.logic import plots
+    from l0_pipeline.logic.calibration import fitted_problem
+
+    design = calibrated_weights["scaled_design_weight"].to_numpy()
+    chosen = select_hybrid(
+        calibrated_weights["log_alpha"].to_numpy(),
+        design,
+        size=training_run.budget,
+        gate_share=selection_plan.gate_share,
+        seed=selection_plan.seed,
+    )
+    weights = refit(
+        fitted_problem(constraint_matrix, target_accounting, design_weights=design),
+        chosen.support,
+        settings=training_run.refit(),
+        device=choose_device(compute_device.device),
+    )
+    table = pl.DataFrame(
+        {
+            "household_id": calibrated_weights["household_id"].gather(chosen.support),
+            "kind": chosen.kind,
+            "inclusion_probability": chosen.inclusion_probability,
+            "scaled_design_weight": design[chosen.support],
+            "weight": weights[chosen.support],
+        }
+    )
+    ratios = weight_ratios(weights, design)
+    effective = effective_sample_size(weights)
+    by_state = (
+        table.join(households.select("household_id", "state_fips"), on="household_id")
+        .group_by("state_fips")
+        .agg(l0=(pl.col("kind") == "l0").sum(), random=(pl.col("kind") == "random").sum())
+        .sort("state_fips")
+    )
+    chance = table["inclusion_probability"].to_numpy()
+    certain = chance[(table["kind"] == "l0").to_numpy()]
+    return dg.MaterializeResult(
+        value=table,
+        metadata={
+            "households": len(table),
+            "chosen_by_gates": len(certain),
+            "drawn_at_random": len(table) - len(certain),
+            "sampling_share": float(chance.min()),
+            "effective_sample_size": effective,
+            "largest_weight_ratio": float(ratios.max()),
+            "weighted_households": float(weights.sum()),
+            "by_state": evidence.plot(
+                plots.bars(
+                    by_state,
+                    names="state_fips",
+                    values={"l0": "chosen by gates", "random": "drawn at random"},
+                    title="Households kept, by state (FIPS code)",
+                )
+            ),
+            "weight_ratios": evidence.plot(
+                plots.histogram(
+                    pl.Series(ratios),
+                    title="Weight ratios",
+                    xlabel="weight over scaled design weight",
+                )
+            ),
+        },
+        check_results=[
+            checks.judge_table(table, SELECTED_COLUMNS, "household_id"),
+            checks.judge_weights(table["weight"].to_numpy()),
+            checks.judge_equal(
+                "support_is_the_budget",
+                value=int((table["weight"] > 0).sum()),
+                wanted=training_run.budget,
+            ),
+            dg.AssetCheckResult(
+                check_name="probabilities_are_known",
+                passed=bool((chance > 0).all() and (chance <= 1).all() and (certain == 1).all()),
+                metadata={"smallest": float(chance.min()), "largest": float(chance.max())},
+            ),
+            checks.judge_limit(
+                "effective_sample_size",
+                effective / len(table),
+                at_least=check_limits.effective_share,
+                setting="effective_share",
+            ),
+            checks.judge_limit(
+                "largest_weight_ratio",
+                float(ratios.max()),
+                at_most=check_limits.weight_ratio,
+                setting="weight_ratio",
+            ),
+            checks.judge_limit(
+                "households_total",
+                float(weights.sum() / design.sum() - 1),
+                at_most=check_limits.households_error,
+                setting="households_error",
+            ),
+        ],
+    )
+
+
+@dg.asset(
+    partitions_def=years,
+    dagster_type=TABLE,
+    group_name="selection",
+    kinds={"polars", "parquet"},
+    owners=OWNERS,
+    metadata={"descriptions": descriptions(TARGET_FIT_COLUMNS)},
+    check_specs=[
+        checks.schema_and_keys("target_fit", "target_id"),
+        checks.blocking(
+            "target_fit", "fitted_median_error", "Median absolute error of the fitted targets."
+        ),
+        checks.blocking(
+            "target_fit", "held_out_median_error", "Median absolute error of the held-out targets."
+        ),
+        checks.blocking("target_fit", "share_within_10pct", "Share of fitted targets within 10 %."),
+        checks.blocking(
+            "target_fit", "family_median_error", "Largest median error of any family fitted."
+        ),
+        checks.blocking(
+            "target_fit", "population_total", "Weighted persons against the published population."
+        ),
+    ],
+)
+def target_fit(
+    constraint_matrix: matrix.Arrays,
+    target_accounting: pl.DataFrame,
+    households: pl.DataFrame,
+    calibrated_weights: pl.DataFrame,
+    random_households: pl.DataFrame,
+    selected_households: pl.DataFrame,
+    check_limits: CheckLimits,
+) -> dg.MaterializeResult:
+    """Every target beside its estimate, under the released weights and three others.
+
+    The others are the design weights of all households, as many households chosen by gates
+    alone, and as many drawn at random, all refitted alike. Errors are signed and relative,
+    `(estimate - value) / max(|value|, floor)`. Benchmarks are compared, never fitted.
+    """
+    from l0_pipeline import evidence
+    from l0_pipeline.logic import plots
+
+    ids = households["household_id"]
+    coefficients = matrix.from_arrays(constraint_matrix)
+    weights = {
+        "design": calibrated_weights["scaled_design_weight"].to_numpy(),
+        "gates": calibrated_weights["calibrated_weight"].to_numpy(),
+        "random": fit.of_all(random_households, ids),
+        "released": fit.of_all(selected_households, ids),
+    }
+    kept = coefficients.copy()
+    kept.data = np.ones_like(kept.data)
+    rows = matrix.in_matrix_order(target_accounting, constraint_matrix)
+    table = fit.add_errors(
+        rows.with_columns(kept_support=(kept @ (weights["released"] > 0)).astype(np.int64)),
+        estimates={name: coefficients @ values for name, values in weights.items()},
+    ).select(column.name for column in TARGET_FIT_COLUMNS)
+    families = fit.by_family(table, weights="released")
+    judged = families.filter(pl.col("fitted") >= check_limits.held_out_targets)
+    residents = population(target_accounting)
+    persons = float((households["persons"].to_numpy() * weights["released"]).sum())
+    medians = {
+        role: fit.median_error(table, weights="released", role=role)
+        for role in ("fitted", "held_out")
+    }
+    close = fit.share_close(table, weights="released", role="fitted")
+    comparison = fit.comparison(table, ("gates", "released", "random", "design"))
+    return dg.MaterializeResult(
+        value=table,
+        metadata={
+            "targets": len(table),
+            "fitted_median_error": medians["fitted"] or 0.0,
+            "held_out_median_error": medians["held_out"] or 0.0,
+            "share_within_10pct": close or 0.0,
+            "weighted_persons": persons,
+            "comparison": evidence.table(comparison),
+            "worst_fitted": evidence.table(
+                fit.worst(table, weights="released").select(
+                    "target_id",
+                    "geography",
+                    "condition",
+                    "value",
+                    "released_estimate",
+                    "released_error",
+                    "kept_support",
+                )
+            ),
+            "errors": evidence.plot(
+                plots.errors(
+                    table,
+                    {
+                        "design": "design weights",
+                        "random": "random",
+                        "gates": "gates alone",
+                        "released": "released",
+                    },
+                )
+            ),
+            "errors_by_family": evidence.plot(plots.family_errors(families)),
+        },
+        check_results=[
+            checks.judge_table(table, TARGET_FIT_COLUMNS, "target_id"),
+            checks.judge_limit(
+                "fitted_median_error",
+                medians["fitted"],
+                at_most=check_limits.fitted_median_error,
+                setting="fitted_median_error",
+            ),
+            checks.judge_limit(
+                "held_out_median_error",
+                medians["held_out"],
+                at_most=check_limits.held_out_median_error,
+                setting="held_out_median_error",
+            ),
+            checks.judge_limit(
+                "share_within_10pct",
+                close,
+                at_least=check_limits.share_within_10pct,
+                setting="share_within_10pct",
+            ),
+            checks.judge_limit(
+                "family_median_error",
+                judged["fitted_median_error"].max(),  # type: ignore[arg-type]
+                at_most=check_limits.family_median_error,
+                setting="family_median_error",
+            ),
+            checks.judge_limit(
+                "population_total",
+                None if residents is None else persons / residents - 1,
+                at_most=check_limits.population_error,
+                setting="population_error",
+            ),
+        ],
+    )

@@ -1,0 +1,102 @@
+"""Where everything comes from: survey records and published figures, read and checked."""
+
+import dagster as dg
+import polars as pl
+
+from l0_pipeline.checks import blocking, judge_equal
+from l0_pipeline.io_managers import TABLE
+from l0_pipeline.partitions import years
+from l0_pipeline.resources.cps_source import CpsSource
+from l0_pipeline.resources.figures import FiguresSource
+from l0_pipeline.resources.variables import VariableDictionary
+from l0_pipeline.settings import OWNERS
+
+
+@dg.asset(
+    partitions_def=years,
+    dagster_type=TABLE,
+    group_name="sources",
+    kinds={"polars", "parquet"},
+    owners=OWNERS,
+    check_specs=[
+        blocking(
+            "raw_cps_extract", "has_records", "The source holds records, in the layout it names."
+        )
+    ],
+)
+def raw_cps_extract(cps_source: CpsSource) -> dg.MaterializeResult:
+    """The survey's records as their publisher wrote them, one row a record.
+
+    Three sources, one at a time: the CPS file inside the `taxcalc` package (280,005 tax units
+    from three years of the Annual Social and Economic Supplement; the default, no network), the
+    Census Bureau's own `asecpubYYcsv.zip` (persons, with their family and household), or Parquet
+    tables of your own. Nothing is changed but for a first column `source`. The data version is
+    the SHA-256 of the bytes of the files.
+    """
+    digest = cps_source.digest()
+    raw = cps_source.read()
+    return dg.MaterializeResult(
+        value=raw,
+        data_version=dg.DataVersion(digest),
+        metadata={
+            "source": cps_source.source,
+            "files": ", ".join(str(path) for path in cps_source.files()),
+            "sha256": digest,
+            "columns": len(raw.columns),
+        },
+        check_results=[
+            judge_equal(
+                "has_records",
+                value=raw.filter(pl.col("source") == cps_source.source).height,
+                wanted=max(len(raw), 1),
+            )
+        ],
+    )
+
+
+@dg.asset(
+    partitions_def=years,
+    dagster_type=TABLE,
+    group_name="sources",
+    kinds={"csv", "polars"},
+    owners=OWNERS,
+    metadata={
+        "descriptions": {
+            "figure_id": "Identifier of the figure [identifier]",
+            "variable": "What is measured, a row of data/figures/variables.csv [name]",
+            "measure": "sum: dollars; count: units with a non-zero amount [name]",
+            "filters": "Who is counted; lower bounds included, upper not [clauses]",
+            "value": "The figure as printed, in units, never in thousands [see unit]",
+        }
+    },
+)
+def published_figures(
+    context: dg.AssetExecutionContext,
+    figures_source: FiguresSource,
+    variable_dictionary: VariableDictionary,
+) -> dg.MaterializeResult:
+    """Totals that administrations published for the year, one row a figure, publisher on each.
+
+    Read from `data/figures/<year>/*.csv`; any CSV file there that follows the schema in
+    `data/figures/README.md` is taken in. A file with an unknown variable, unit, geography or
+    filter is refused with its line.
+    """
+    year = int(context.partition_key)
+    figures = figures_source.read(year, variables=variable_dictionary.read()["variable"].to_list())
+    digest = figures_source.digest(year)
+    publishers = figures.group_by("publisher", "table").len().sort("len", descending=True)
+    return dg.MaterializeResult(
+        value=figures,
+        data_version=dg.DataVersion(digest),
+        metadata={
+            "figures": len(figures),
+            "sha256": digest,
+            "families": figures["family"].n_unique(),
+            "publications": dg.MetadataValue.md(
+                "\n".join(
+                    ["| publisher | table | figures |", "|---|---|---|"]
+                    + [f"| {row[0]} | {row[1]} | {row[2]:,} |" for row in publishers.rows()]
+                )
+            ),
+        },
+    )

@@ -1,0 +1,67 @@
+"""When the dataset is rebuilt without anybody asking: on a schedule, and when an input changes.
+
+Both are off for someone who only looks; ``L0_AUTOMATION=on`` in the environment of
+`dagster dev` turns both on.
+"""
+
+import json
+from collections.abc import Iterator
+
+import dagster as dg
+
+from l0_pipeline.jobs import rebuild
+from l0_pipeline.resources.cps_source import CpsSource
+from l0_pipeline.resources.figures import FiguresSource
+from l0_pipeline.settings import (
+    AUTOMATION_ON,
+    REBUILD_CRON,
+    REBUILD_TIMEZONE,
+    SENSOR_SECONDS,
+    YEARS,
+)
+
+
+@dg.schedule(
+    job=rebuild,
+    cron_schedule=REBUILD_CRON,
+    execution_timezone=REBUILD_TIMEZONE,
+    default_status=(
+        dg.DefaultScheduleStatus.RUNNING if AUTOMATION_ON else dg.DefaultScheduleStatus.STOPPED
+    ),
+)
+def weekly_rebuild(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+    """One run for each target year and week; a tick that is evaluated twice starts nothing new."""
+    year, week, _ = context.scheduled_execution_time.isocalendar()
+    for partition in YEARS:
+        yield dg.RunRequest(run_key=f"{partition}-{year}-W{week:02d}", partition_key=partition)
+
+
+@dg.sensor(
+    job=rebuild,
+    minimum_interval_seconds=SENSOR_SECONDS,
+    default_status=(
+        dg.DefaultSensorStatus.RUNNING if AUTOMATION_ON else dg.DefaultSensorStatus.STOPPED
+    ),
+)
+def input_changed(
+    context: dg.SensorEvaluationContext, cps_source: CpsSource, figures_source: FiguresSource
+) -> dg.SensorResult | dg.SkipReason:
+    """Rebuild the years whose survey files or figures have other bytes than at the last look.
+
+    The first look only remembers what is there.
+    """
+    survey = cps_source.digest()
+    now = {year: f"{survey[:16]}-{figures_source.digest(int(year))[:16]}" for year in YEARS}
+    if context.cursor is None:
+        context.update_cursor(json.dumps(now))
+        return dg.SkipReason("Remembered the inputs as they are; a change will start a rebuild.")
+    before = json.loads(context.cursor)
+    changed = [year for year in YEARS if now[year] != before.get(year)]
+    if not changed:
+        return dg.SkipReason("Survey files and figures are unchanged.")
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(run_key=f"{year}-{now[year]}", partition_key=year) for year in changed
+        ],
+        cursor=json.dumps(now),
+    )

@@ -1,0 +1,104 @@
+"""What each check asks: its name, its sentence, whether it blocks, and the verdict.
+
+A check judges the number that its asset shows, in the step that computed it. Those that guard the
+release block it: when one fails nothing downstream of its asset is built or published.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from l0_pipeline.logic.microdata.columns import Column
+
+
+def blocking(asset: str, name: str, sentence: str) -> dg.AssetCheckSpec:
+    """A check that stops everything downstream when it fails."""
+    return dg.AssetCheckSpec(name, asset=asset, description=sentence, blocking=True)
+
+
+def schema_and_keys(asset: str, *keys: str) -> dg.AssetCheckSpec:
+    """The check of a table's columns, types and keys."""
+    return blocking(
+        asset,
+        "schema_and_keys",
+        f"Every described column is there with its type, and {', '.join(keys)} names each row once.",
+    )
+
+
+def judge_table(
+    frame: pl.DataFrame, columns: Sequence[Column], *keys: str, optional: bool = False
+) -> dg.AssetCheckResult:
+    """Judge ``schema_and_keys``; ``optional`` columns may be absent, never of another type."""
+    expected = {column.name: column.dtype for column in columns}
+    absent = [name for name in expected if name not in frame.columns and not optional]
+    unknown = [name for name in frame.columns if name not in expected]
+    mistyped = [
+        f"{name} is {frame.schema[name]}, not {kind}"
+        for name, kind in expected.items()
+        if name in frame.columns and frame.schema[name] != kind
+    ]
+    no_key = [key for key in keys if key not in frame.columns]
+    repeated = 0 if no_key else len(frame) - frame.select(keys).n_unique()
+    nulls = 0 if no_key else int(frame.select(keys).null_count().sum_horizontal().sum())
+    return dg.AssetCheckResult(
+        check_name="schema_and_keys",
+        passed=not (absent or unknown or mistyped or no_key or repeated or nulls)
+        and len(frame) > 0,
+        metadata={
+            "rows": len(frame),
+            "absent_columns": ", ".join(absent) or "none",
+            "unknown_columns": ", ".join(unknown) or "none",
+            "mistyped_columns": "; ".join(mistyped) or "none",
+            "repeated_keys": repeated,
+            "empty_keys": nulls,
+        },
+    )
+
+
+def judge_weights(weights: np.ndarray, *, name: str = "weights_are_sound") -> dg.AssetCheckResult:
+    """Every weight is a finite number and none is negative."""
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=bool(np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0),
+        metadata={
+            "not_finite": int((~np.isfinite(weights)).sum()),
+            "negative": int((weights < 0).sum()),
+            "total": float(weights.sum()),
+        },
+    )
+
+
+def judge_equal(name: str, *, value: int, wanted: int) -> dg.AssetCheckResult:
+    """Two counts agree exactly."""
+    return dg.AssetCheckResult(
+        check_name=name, passed=value == wanted, metadata={"value": value, "wanted": wanted}
+    )
+
+
+def judge_limit(
+    name: str,
+    value: float | None,
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    setting: str,
+) -> dg.AssetCheckResult:
+    """A number lies within its limit; a number that does not exist fails."""
+    finite = value is not None and np.isfinite(value)
+    passed = (
+        finite
+        and (at_most is None or abs(value or 0.0) <= at_most)
+        and (at_least is None or (value or 0.0) >= at_least)
+    )
+    limit = at_most if at_most is not None else at_least
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=bool(passed),
+        description=f"Limit: setting {setting} of the resource check_limits.",
+        metadata={
+            "value": float("nan") if value is None else float(value),
+            "limit": float("nan") if limit is None else float(limit),
+        },
+    )

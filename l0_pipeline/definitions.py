@@ -1,0 +1,45 @@
+"""What Dagster loads: assets, resources, job and automation. The only file that makes resources."""
+
+import dagster as dg
+from dagster_polars import PolarsParquetIOManager
+
+from l0_pipeline import settings
+from l0_pipeline.assets import calibration, microdata, release, selection, sources, targets
+from l0_pipeline.automation import input_changed, weekly_rebuild
+from l0_pipeline.io_managers import NpzIOManager
+from l0_pipeline.jobs import rebuild
+from l0_pipeline.resources.compute_device import ComputeDevice
+from l0_pipeline.resources.cps_source import CpsSource
+from l0_pipeline.resources.figures import FiguresSource
+from l0_pipeline.resources.plans import CheckLimits, SelectionPlan, TargetPlan
+from l0_pipeline.resources.release_store import ReleaseStore
+from l0_pipeline.resources.training_run import TrainingRun
+from l0_pipeline.resources.variables import VariableDictionary
+from l0_pipeline.resources.warehouse import WarehouseTableIOManager
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules(
+        [sources, microdata, targets, calibration, selection, release]
+    ),
+    jobs=[rebuild],
+    schedules=[weekly_rebuild],
+    sensors=[input_changed],
+    resources={
+        "cps_source": CpsSource(download_dir=str(settings.DATA_DIR / "raw")),
+        "figures_source": FiguresSource(figures_dir=str(settings.FIGURES_DIR)),
+        "variable_dictionary": VariableDictionary(file=str(settings.FIGURES_DIR / "variables.csv")),
+        "compute_device": ComputeDevice(),
+        "training_run": TrainingRun(),
+        "target_plan": TargetPlan(),
+        "selection_plan": SelectionPlan(),
+        "check_limits": CheckLimits(),
+        "release_store": ReleaseStore(releases_dir=str(settings.DATA_DIR / "releases")),
+        "io_manager": PolarsParquetIOManager(base_dir=str(settings.DATA_DIR / "tables")),
+        "npz_io_manager": NpzIOManager(folder=str(settings.DATA_DIR / "arrays")),
+        "warehouse_io_manager": WarehouseTableIOManager(
+            database=str(settings.DATA_DIR / "warehouse.duckdb")
+        ),
+    },
+    # two steps at a time on two cores; each in its own process, so that memory is given back
+    executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),
+)

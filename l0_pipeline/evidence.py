@@ -1,0 +1,27 @@
+"""Plots and tables as metadata that an asset's page shows."""
+
+import base64
+import io
+
+import dagster as dg
+import polars as pl
+from matplotlib.figure import Figure
+
+
+def plot(figure: Figure) -> dg.MarkdownMetadataValue:
+    """A figure as PNG inside markdown; small, since it is kept in the event log."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    image = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{image})")
+
+
+def table(frame: pl.DataFrame) -> dg.TableMetadataValue:
+    """A small frame as a table; numbers keep four significant digits, blanks stand for nothing."""
+    shown = frame.with_columns(pl.col(pl.Float64).round_sig_figs(4))
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({name: "" if value is None else value for name, value in row.items()})
+            for row in shown.iter_rows(named=True)
+        ]
+    )

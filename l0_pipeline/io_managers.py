@@ -1,0 +1,57 @@
+"""What steps hand to each other, and how it is kept: tables as Parquet, arrays as npz, no pickle.
+
+Parquet is dagster-polars' work; the IO manager for arrays is here.
+"""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+Arrays = dict[str, np.ndarray]
+
+# an asset that returns a value and check results in one MaterializeResult must name its type
+TABLE = dg.DagsterType(
+    name="Table",
+    typing_type=pl.DataFrame,
+    type_check_fn=lambda _, value: isinstance(value, pl.DataFrame),
+)
+ARRAYS = dg.DagsterType(
+    name="Arrays",
+    typing_type=dict,
+    type_check_fn=lambda _, value: (
+        isinstance(value, dict) and all(isinstance(array, np.ndarray) for array in value.values())
+    ),
+)
+
+
+class NpzIOManager(dg.ConfigurableIOManager):
+    """Stores named arrays in ``<folder>/<asset>/<partition>.npz``, whole or not at all."""
+
+    folder: str = Field(description="Folder of the arrays.")
+
+    def handle_output(self, context: dg.OutputContext, obj: Arrays) -> None:
+        """Write beside the file, then put it in place in one step."""
+        path = self._path(context)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, **obj)  # type: ignore[arg-type]
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        context.add_output_metadata(
+            {"path": dg.MetadataValue.path(path), "bytes": path.stat().st_size}
+        )
+
+    def load_input(self, context: dg.InputContext) -> Arrays:
+        """All arrays of one partition."""
+        with np.load(self._path(context), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def _path(self, context: dg.InputContext | dg.OutputContext) -> Path:
+        return Path(self.folder, *context.asset_key.path, f"{context.asset_partition_key}.npz")

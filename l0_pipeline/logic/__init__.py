@@ -1,0 +1,1 @@
+"""Pure functions on tables and arrays: no orchestration, no file is opened here."""

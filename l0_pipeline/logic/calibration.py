@@ -1,0 +1,52 @@
+"""From tables to a calibration problem of ``l0.survey``, and back. Imports torch."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from l0.survey import CalibrationProblem
+from l0.survey.history import EpochRecord
+from l0.survey.weights import effective_sample_size, weight_ratios
+from l0_pipeline.logic import fit, matrix
+from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.release.quality import FitQuality
+
+
+def fitted_problem(
+    arrays: matrix.Arrays, targets: pl.DataFrame, *, design_weights: np.ndarray
+) -> CalibrationProblem:
+    """The fitted targets alone, with their scales and weights in the loss."""
+    rows = matrix.in_matrix_order(targets, arrays)
+    fitted = rows["role"] == "fitted"
+    chosen = rows.filter(fitted)
+    return CalibrationProblem(
+        matrix.from_arrays(arrays)[fitted.to_numpy()],
+        chosen["value"].to_numpy(),
+        design_weights,
+        target_names=chosen["target_id"].to_list(),
+        scales=chosen["scale"].to_numpy(),
+        loss_weights=fit.importance(chosen),
+    )
+
+
+def history_table(history: Iterable[EpochRecord]) -> pl.DataFrame:
+    """The recorded epochs, one row each."""
+    return pl.DataFrame([vars(record) for record in history], infer_schema_length=None)
+
+
+def quality(
+    target_fit: pl.DataFrame, *, name: str, weights: np.ndarray, design_weights: np.ndarray
+) -> FitQuality:
+    """The five numbers that sum up one set of weights."""
+    fitted = fit.median_error(target_fit, weights=name, role="fitted")
+    close = fit.share_close(target_fit, weights=name, role="fitted")
+    if fitted is None or close is None:
+        raise InputError("target_fit holds no fitted target: there is nothing to publish.")
+    return FitQuality(
+        fitted_median_error=fitted,
+        held_out_median_error=fit.median_error(target_fit, weights=name, role="held_out"),
+        share_within_10pct=close,
+        effective_sample_size=effective_sample_size(weights),
+        largest_weight_ratio=float(weight_ratios(weights, design_weights).max()),
+    )

@@ -1,0 +1,1 @@
+"""What a release holds, as text and tables: manifest, dictionary, summary, digests."""

@@ -1,0 +1,162 @@
+"""The columns of the tables that the pipeline makes: name, type, unit, meaning.
+
+The survey's own columns are in ``microdata.columns``. From both come the column schemas in the
+UI and the data dictionary of a release.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from l0_pipeline.logic.microdata.columns import Column
+from l0_pipeline.logic.tax_model import FILING_THRESHOLD
+
+DOLLARS = "dollars a year"
+WEIGHT = "households"
+
+_TARGET_ID = Column("target_id", pl.String, "identifier", "Published figure in data/figures")
+_HOUSEHOLD_ID = Column("household_id", pl.Int64, "identifier", "Household of the survey")
+_SCALED_DESIGN_WEIGHT = Column(
+    "scaled_design_weight",
+    pl.Float64,
+    WEIGHT,
+    "Design weight, raised so that persons add up to the published population",
+)
+
+TAX_OUTPUT_COLUMNS: tuple[Column, ...] = (
+    Column("unit_id", pl.Int64, "identifier", "Tax unit"),
+    *(
+        Column(name, pl.Float64, DOLLARS, f"{meaning}, at the target year")
+        for name, meaning in {
+            "c00100": "Adjusted gross income",
+            "c02500": "Taxable social security benefits",
+            "c04470": "Itemized deductions, zero for those who do not itemize",
+            "standard": "Standard deduction, zero for those who itemize",
+            "c04800": "Taxable income",
+            "c05800": "Income tax before credits, with the alternative minimum tax",
+            "c07100": "Non-refundable credits used",
+            "c07180": "Child and dependent care credit",
+            "c07220": "Child tax credit, non-refundable part",
+            "odc": "Credit for other dependents",
+            "c09600": "Alternative minimum tax",
+            "c11070": "Additional child tax credit, refundable",
+            "c17000": "Itemized medical expenses above the floor",
+            "c18300": "Itemized taxes paid, after the cap",
+            "c19200": "Itemized interest paid",
+            "c19700": "Itemized charitable contributions",
+            "eitc": "Earned income tax credit",
+            "iitax": "Individual income tax after refundable credits",
+            "niit": "Net investment income tax",
+            "payrolltax": "Payroll taxes of employer and employee",
+            "ptax_amc": "Additional medicare tax",
+            "qbided": "Qualified business income deduction",
+            "setax": "Self-employment tax",
+            "e00200": "Wages and salaries",
+            "e00300": "Taxable interest",
+            "e00400": "Tax-exempt interest",
+            "e00600": "Ordinary dividends",
+            "e00650": "Qualified dividends",
+            "e00900": "Business income or loss",
+            "e01100": "Capital gains",
+            "e01400": "Taxable IRA distributions",
+            "e01500": "Pensions and annuities",
+            "e01700": "Taxable pensions and annuities",
+            "e02100": "Farm income or loss",
+            "e02300": "Unemployment compensation",
+            "e02400": "Social security benefits",
+            "e03150": "Deductible IRA contributions",
+            "e03210": "Student loan interest",
+            "e03270": "Self-employed health insurance",
+            "e03300": "Contributions to own retirement plans of the self-employed",
+            "e17500": "Medical expenses",
+            "e18400": "State and local income or sales taxes",
+            "e18500": "State and local property taxes",
+            "e19200": "Interest paid that can be itemized",
+            "mcaid_ben": "Medicaid, at a constant a person",
+            "mcare_ben": "Medicare, at a constant a person",
+            "snap_ben": "SNAP benefits, on the household's first unit",
+            "ssi_ben": "Supplemental Security Income",
+            FILING_THRESHOLD: "Standard deduction of the filing status, for everybody",
+        }.items()
+    ),
+)
+
+TARGET_COLUMNS: tuple[Column, ...] = (
+    _TARGET_ID,
+    Column("family", pl.String, "name", "Subject and level of the figure"),
+    Column("variable", pl.String, "name", "What is measured"),
+    Column("measure", pl.String, "name", "sum: dollars; count: units with a non-zero amount"),
+    Column("geography", pl.String, "code", "US, or two-digit FIPS code of a state"),
+    Column("condition", pl.String, "text", "Who is counted: age, income class, filing status"),
+    Column("value", pl.Float64, "see unit", "The published total"),
+    Column("unit", pl.String, "name", "dollars, returns, persons or households"),
+    Column("period", pl.String, "text", "Exactly when"),
+    Column("publisher", pl.String, "name", "Agency that printed the figure"),
+    Column("published_table", pl.String, "text", "Publication and table"),
+    Column("role", pl.String, "name", "fitted, held_out, benchmark or rejected"),
+    Column("reason", pl.String, "text", "Why the target has this role"),
+    Column("scale", pl.Float64, "see unit", "What errors are divided by: |value| or a floor"),
+    Column("support", pl.Int64, "households", "Households of the survey that contribute"),
+)
+
+TARGET_FIT_COLUMNS: tuple[Column, ...] = (
+    *TARGET_COLUMNS,
+    Column("kept_support", pl.Int64, "households", "Households of the release that contribute"),
+    *(
+        column
+        for name, weights in {
+            "design": "the scaled design weights of all households",
+            "gates": "as many households chosen by gates alone",
+            "random": "as many households drawn at random",
+            "released": "the released weights",
+        }.items()
+        for column in (
+            Column(f"{name}_estimate", pl.Float64, "see unit", f"Estimate under {weights}"),
+            Column(f"{name}_error", pl.Float64, "share", f"Relative error under {weights}, signed"),
+        )
+    ),
+)
+
+CALIBRATED_WEIGHT_COLUMNS: tuple[Column, ...] = (
+    _HOUSEHOLD_ID,
+    _SCALED_DESIGN_WEIGHT,
+    Column("log_alpha", pl.Float64, "log-odds", "Location of the gate; -inf if it left early"),
+    Column("open_probability", pl.Float64, "probability", "Chance that the gate is open"),
+    Column("calibrated_weight", pl.Float64, WEIGHT, "Weight; zero outside the support"),
+)
+
+HISTORY_COLUMNS: tuple[Column, ...] = (
+    Column("stage", pl.String, "name", "gates, or refit without them"),
+    Column("epoch", pl.Int64, "epochs", "Epoch of the stage"),
+    Column("epochs", pl.Int64, "epochs", "Epochs of the stage in all"),
+    Column("loss", pl.Float64, "share", "Weighted mean of errors, each capped at 1"),
+    Column("penalty", pl.Float64, "share", "Kullback-Leibler penalty towards the design"),
+    Column("records", pl.Int64, "households", "Households still in the matrix"),
+    Column("budget", pl.Float64, "households", "Open gates asked for at this epoch"),
+    Column("expected_count", pl.Float64, "households", "Expected number of open gates"),
+    Column("temperature", pl.Float64, "none", "Temperature of the gates"),
+)
+
+SELECTED_COLUMNS: tuple[Column, ...] = (
+    _HOUSEHOLD_ID,
+    Column("kind", pl.String, "name", "l0: chosen by its gate; random: drawn from what was left"),
+    Column(
+        "inclusion_probability",
+        pl.Float64,
+        "probability",
+        "Chance to be kept, given the gates: 1 for l0, the sampling share for random",
+    ),
+    _SCALED_DESIGN_WEIGHT,
+    Column("weight", pl.Float64, WEIGHT, "Calibrated weight: households it stands for"),
+)
+
+RANDOM_COLUMNS: tuple[Column, ...] = (
+    _HOUSEHOLD_ID,
+    Column("inclusion_probability", pl.Float64, "probability", "Share of households drawn"),
+    Column("weight", pl.Float64, WEIGHT, "Weight after the same refit"),
+)
+
+
+def descriptions(columns: Sequence[Column]) -> dict[str, str]:
+    """What each column means with its unit, as the UI shows it."""
+    return {column.name: f"{column.description} [{column.unit}]" for column in columns}

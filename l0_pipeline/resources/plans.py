@@ -1,0 +1,93 @@
+"""What is fitted, how the households are drawn, and what a release must reach.
+
+Choices of the statistician, as typed settings of a run. How gates are trained is in
+``training_run``.
+"""
+
+import dagster as dg
+from pydantic import Field
+
+from l0_pipeline import settings
+
+
+class TargetPlan(dg.ConfigurableResource["TargetPlan"]):
+    """Which published figures are fitted and which judge the fit."""
+
+    held_out_share: float = Field(
+        default=settings.HELD_OUT_SHARE,
+        ge=0,
+        lt=1,
+        description="Share of every family's targets kept from the fit and scored.",
+    )
+    minimum_support: int = Field(
+        default=settings.MINIMUM_SUPPORT,
+        ge=1,
+        description="Targets that fewer households contribute to are rejected.",
+    )
+    seed: int = Field(
+        default=settings.SEED, ge=0, description="Seed of the lot that holds targets out."
+    )
+
+
+class SelectionPlan(dg.ConfigurableResource["SelectionPlan"]):
+    """How the released households come in."""
+
+    gate_share: float = Field(
+        default=settings.GATE_SHARE,
+        ge=0,
+        le=1,
+        description="Share chosen by gates; the rest is a simple random sample of what is left.",
+    )
+    seed: int = Field(default=settings.SEED, ge=0, description="Seed of the random draws.")
+
+
+class CheckLimits(dg.ConfigurableResource["CheckLimits"]):
+    """What a release must reach; beyond a limit nothing is published."""
+
+    fitted_median_error: float = Field(
+        default=settings.LIMIT_FITTED_MEDIAN_ERROR,
+        ge=0,
+        description="Largest median absolute relative error of the fitted targets.",
+    )
+    held_out_median_error: float = Field(
+        default=settings.LIMIT_HELD_OUT_MEDIAN_ERROR,
+        ge=0,
+        description="Largest median absolute relative error of the held-out targets.",
+    )
+    share_within_10pct: float = Field(
+        default=settings.LIMIT_SHARE_WITHIN_10PCT,
+        ge=0,
+        le=1,
+        description="Smallest share of fitted targets within 10 % of their value.",
+    )
+    family_median_error: float = Field(
+        default=settings.LIMIT_FAMILY_MEDIAN_ERROR,
+        ge=0,
+        description="Largest median error of any family with at least held_out_targets targets.",
+    )
+    population_error: float = Field(
+        default=settings.LIMIT_POPULATION_ERROR,
+        ge=0,
+        description="Largest relative error of the number of persons.",
+    )
+    households_error: float = Field(
+        default=settings.LIMIT_HOUSEHOLDS_ERROR,
+        ge=0,
+        description="Largest relative difference from the design's number of households.",
+    )
+    effective_share: float = Field(
+        default=settings.LIMIT_EFFECTIVE_SHARE,
+        ge=0,
+        le=1,
+        description="Smallest effective sample size as a share of the households kept.",
+    )
+    weight_ratio: float = Field(
+        default=settings.LIMIT_WEIGHT_RATIO,
+        ge=1,
+        description="Largest weight over scaled design weight.",
+    )
+    held_out_targets: int = Field(
+        default=settings.LIMIT_HELD_OUT_TARGETS,
+        ge=0,
+        description="Fewest held-out targets, and fewest of a family judged alone.",
+    )

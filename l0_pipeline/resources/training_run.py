@@ -1,0 +1,93 @@
+"""The hyperparameters of a training run, with their bounds; what they do is in ``l0.survey``."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from l0_pipeline.settings import BUDGET, SEED
+
+if TYPE_CHECKING:
+    from l0.survey import GatedFitSettings, RefitSettings
+
+
+class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
+    """How many households are kept, and how gates and weights are trained to get there."""
+
+    budget: int = Field(default=BUDGET, description="Households to keep, exactly.")
+    seed: int = Field(default=SEED, ge=0, description="Seed of the gates' noise.")
+    epochs: int = Field(default=1000, ge=1, le=100_000, description="Epochs with gates.")
+    weight_rate: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Adam's rate on log-weights; falls as a cosine to zero.",
+    )
+    gate_rate: float = Field(
+        default=0.02, gt=0, le=1, description="Adam's rate on the gates' locations."
+    )
+    initial_temperature: float = Field(
+        default=0.5, gt=0, le=5, description="Temperature of the Hard Concrete gates at the start."
+    )
+    final_temperature: float = Field(
+        default=0.25, gt=0, le=5, description="Temperature at the end of annealing."
+    )
+    initial_focus: float = Field(
+        default=4.0,
+        gt=0,
+        le=100,
+        description="How strongly log-odds follow a household's contribution.",
+    )
+    final_focus: float = Field(
+        default=16.0, gt=0, le=100, description="The same at the end of annealing."
+    )
+    annealing_share: float = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description="Share of the epochs over which temperature and focus move.",
+    )
+    budget_share: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="Share of the epochs after which the budget is reached.",
+    )
+    budget_power: float = Field(
+        default=1.5, gt=0, le=10, description="Above 1 households leave slowly at first."
+    )
+    noise_share: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="Share of the epochs with random gates; then without noise.",
+    )
+    penalty: float = Field(
+        default=0.03,
+        ge=0,
+        le=100,
+        description="Kullback-Leibler penalty towards the design weights.",
+    )
+    refit_epochs: int = Field(default=300, ge=1, le=100_000, description="Epochs without gates.")
+    refit_rate: float = Field(default=0.1, gt=0, le=1, description="Adam's rate in the refit.")
+    refit_penalty: float = Field(
+        default=0.03, ge=0, le=100, description="Kullback-Leibler penalty of the refit."
+    )
+
+    def gates(self) -> "GatedFitSettings":
+        """The settings of the gated fit."""
+        from dataclasses import fields
+
+        from l0.survey import GatedFitSettings
+
+        return GatedFitSettings(
+            **{field.name: getattr(self, field.name) for field in fields(GatedFitSettings)}
+        )
+
+    def refit(self) -> "RefitSettings":
+        """The settings of the refit without gates."""
+        from l0.survey import RefitSettings
+
+        return RefitSettings(
+            epochs=self.refit_epochs, rate=self.refit_rate, penalty=self.refit_penalty
+        )

@@ -1,0 +1,30 @@
+"""The dictionary of variables: which column of the microdata each published variable is."""
+
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.measures import MEASURES
+from l0_pipeline.logic.targets import check_variables
+
+
+class VariableDictionary(dg.ConfigurableResource["VariableDictionary"]):
+    """One CSV row a variable: records, column, how close the definitions are, and why."""
+
+    file: str = Field(description="Path of variables.csv.")
+
+    def read(self) -> pl.DataFrame:
+        """The whole dictionary, checked against the measures that the microdata have."""
+        path = Path(self.file)
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file. Restore the dictionary of variables.")
+        try:
+            table = pl.read_csv(path, infer_schema=False, empty_string_is_null=False)
+        except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{path}: not readable as CSV in UTF-8 ({error}). Mend the file."
+            ) from error
+        return check_variables(table, file=str(path), columns=set(MEASURES))

@@ -1,0 +1,59 @@
+"""Every year, seed, path and limit of the default build, written once, with its reason.
+
+What one run may change is a field of a resource; its default stands here. What belongs to the
+mathematics has its default in ``l0.survey``.
+"""
+
+import os
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).parents[1]
+
+# everything a build writes lies below one folder, so that it can be moved or deleted as one
+DATA_DIR = Path(os.environ.get("L0_DATA_DIR", PROJECT_DIR / "data")).absolute()
+FIGURES_DIR = Path(os.environ.get("L0_FIGURES_DIR", PROJECT_DIR / "data" / "figures")).absolute()
+
+# years for which figures are at hand; 2022 is the one for which all publications are
+YEARS = ("2021", "2022", "2023")
+DEFAULT_YEAR = "2022"
+
+# a tenth of the survey: ten times faster simulations at a held-out error close to the whole file's
+BUDGET = 20_000
+
+# one seed for everything drawn; nothing depends on its value but which draw it is
+SEED = 2022
+
+# three quarters by gates: more of them distort what no target mentions, fewer cost accuracy
+GATE_SHARE = 0.75
+
+# a seventh of each family judges the fit; more would starve small families
+HELD_OUT_SHARE = 0.15
+
+# with fewer households a total has a sampling error near a fifth, and thinning to a tenth
+# leaves it to three of them
+MINIMUM_SUPPORT = 30
+
+# an error is measured against at least this much: tables print dollars in thousands and counts
+# in tens, and one household of a sparse file stands for some thousands
+SCALE_FLOORS = {"dollars": 1e6, "returns": 1e3, "persons": 1e3, "households": 1e3}
+
+# limits of the checks that guard a release
+LIMIT_FITTED_MEDIAN_ERROR = 0.05  # half of what users of published totals call close
+LIMIT_HELD_OUT_MEDIAN_ERROR = 0.10  # unseen totals may miss by twice as much
+LIMIT_SHARE_WITHIN_10PCT = 0.80  # four of five fitted totals are close
+LIMIT_FAMILY_MEDIAN_ERROR = 0.25  # no subject is given up for the others
+LIMIT_POPULATION_ERROR = 0.01  # per head figures move by no more
+LIMIT_HOUSEHOLDS_ERROR = 0.15  # the totals reached need larger households than the sample has
+LIMIT_EFFECTIVE_SHARE = 0.25  # one household in four still counts after weighting
+LIMIT_WEIGHT_RATIO = 50.0  # no household stands for fifty of its like
+LIMIT_HELD_OUT_TARGETS = 30  # a median of fewer says nothing
+
+# Monday before working hours where the publishers are
+REBUILD_CRON = "0 5 * * 1"
+REBUILD_TIMEZONE = "America/New_York"
+SENSOR_SECONDS = 300
+
+# schedules and sensors stay off for someone who only looks
+AUTOMATION_ON = os.environ.get("L0_AUTOMATION", "off") == "on"
+
+OWNERS = ["team:survey"]
