@@ -23,7 +23,7 @@ def schema_and_keys(asset: str, *keys: str) -> dg.AssetCheckSpec:
     return blocking(
         asset,
         "schema_and_keys",
-        f"Every described column is there with its type, and {', '.join(keys)} names each row once.",
+        f"Every described column is there with its type; {', '.join(keys)} names each row once.",
     )
 
 

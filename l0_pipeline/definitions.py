@@ -17,29 +17,33 @@ from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
 from l0_pipeline.resources.warehouse import WarehouseTableIOManager
 
+assets = dg.load_assets_from_modules([sources, microdata, targets, calibration, selection, release])
+
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules(
-        [sources, microdata, targets, calibration, selection, release]
-    ),
+    assets=assets,
     jobs=[rebuild],
     schedules=[weekly_rebuild],
     sensors=[input_changed],
     resources={
-        "cps_source": CpsSource(download_dir=str(settings.DATA_DIR / "raw")),
-        "figures_source": FiguresSource(figures_dir=str(settings.FIGURES_DIR)),
-        "variable_dictionary": VariableDictionary(file=str(settings.FIGURES_DIR / "variables.csv")),
+        "cps_source": CpsSource(),
+        "figures_source": FiguresSource(),
+        "variable_dictionary": VariableDictionary(),
         "compute_device": ComputeDevice(),
         "training_run": TrainingRun(),
         "target_plan": TargetPlan(),
         "selection_plan": SelectionPlan(),
         "check_limits": CheckLimits(),
-        "release_store": ReleaseStore(releases_dir=str(settings.DATA_DIR / "releases")),
+        "release_store": ReleaseStore(),
         "io_manager": PolarsParquetIOManager(base_dir=str(settings.DATA_DIR / "tables")),
-        "npz_io_manager": NpzIOManager(folder=str(settings.DATA_DIR / "arrays")),
-        "warehouse_io_manager": WarehouseTableIOManager(
-            database=str(settings.DATA_DIR / "warehouse.duckdb")
-        ),
+        "npz_io_manager": NpzIOManager(),
+        "warehouse_io_manager": WarehouseTableIOManager(),
     },
-    # two steps at a time on two cores; each in its own process, so that memory is given back
-    executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),
+    # two steps at a time on two cores; each in its own process, so that memory is given back,
+    # forked from a server that has imported the definitions once
+    executor=dg.multiprocess_executor.configured(
+        {
+            "max_concurrent": 2,
+            "start_method": {"forkserver": {"preload_modules": ["l0_pipeline.definitions"]}},
+        }
+    ),
 )

@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from l0_pipeline.settings import DATA_DIR
+
 Arrays = dict[str, np.ndarray]
 
 # an asset that returns a value and check results in one MaterializeResult must name its type
@@ -31,7 +33,7 @@ ARRAYS = dg.DagsterType(
 class NpzIOManager(dg.ConfigurableIOManager):
     """Stores named arrays in ``<folder>/<asset>/<partition>.npz``, whole or not at all."""
 
-    folder: str = Field(description="Folder of the arrays.")
+    folder: str = Field(default=str(DATA_DIR / "arrays"), description="Folder of the arrays.")
 
     def handle_output(self, context: dg.OutputContext, obj: Arrays) -> None:
         """Write beside the file, then put it in place in one step."""
@@ -40,7 +42,7 @@ class NpzIOManager(dg.ConfigurableIOManager):
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             with partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **obj)  # type: ignore[arg-type]
+                np.savez(file, allow_pickle=False, **obj)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

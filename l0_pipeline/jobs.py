@@ -2,8 +2,16 @@
 
 import dagster as dg
 
+
+@dg.success_hook
+def announce(context: dg.HookContext) -> None:
+    """One line in the log for each step that has passed with its blocking checks judged."""
+    context.log.info(f"{context.op.name}: done")
+
+
 rebuild = dg.define_asset_job(
     "rebuild",
     selection=dg.AssetSelection.all(),
     description="Source, targets, calibration, selection and release of one target year.",
+    hooks={announce},
 )

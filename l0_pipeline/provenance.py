@@ -1,4 +1,4 @@
-"""Refuses to publish from inputs that changed after they were read, and names the code's version."""
+"""What a release was made from: inputs unchanged since they were read, and the code's version."""
 
 import hashlib
 from importlib.metadata import version

@@ -7,18 +7,38 @@ mathematics has its default in ``l0.survey``.
 import os
 from pathlib import Path
 
+from l0_pipeline.logic.errors import InputError
+
+
+def _whole_number(name: str) -> int | None:
+    text = os.environ.get(name, "")
+    if text and not text.isdecimal():
+        raise InputError(
+            f"The environment variable {name} is {text!r}, but must be a whole number. "
+            "Set it right, or unset it for the default."
+        )
+    return int(text) if text else None
+
+
 PROJECT_DIR = Path(__file__).parents[1]
 
 # everything a build writes lies below one folder, so that it can be moved or deleted as one
 DATA_DIR = Path(os.environ.get("L0_DATA_DIR", PROJECT_DIR / "data")).absolute()
 FIGURES_DIR = Path(os.environ.get("L0_FIGURES_DIR", PROJECT_DIR / "data" / "figures")).absolute()
 
+# which survey records are read: taxcalc, asec or tables, and where the last two lie
+SOURCE = os.environ.get("L0_SOURCE", "taxcalc")
+ASEC_ARCHIVE = os.environ.get("L0_ASEC_ARCHIVE", "")
+HOUSEHOLDS_FILE = os.environ.get("L0_HOUSEHOLDS_FILE", "")
+MEMBERS_FILE = os.environ.get("L0_MEMBERS_FILE", "")
+MEMBERS_INCOME_YEAR = _whole_number("L0_MEMBERS_INCOME_YEAR")
+
 # years for which figures are at hand; 2022 is the one for which all publications are
 YEARS = ("2021", "2022", "2023")
 DEFAULT_YEAR = "2022"
 
 # a tenth of the survey: ten times faster simulations at a held-out error close to the whole file's
-BUDGET = 20_000
+BUDGET = _whole_number("L0_BUDGET") or 20_000
 
 # one seed for everything drawn; nothing depends on its value but which draw it is
 SEED = 2022

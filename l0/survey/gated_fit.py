@@ -13,6 +13,7 @@ What follows, with gates removed, is ``refit``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -62,10 +63,13 @@ class GatedFitSettings:
         for field in fields(self):
             low, high = bounds.get(field.name, (1e-9, np.inf))
             value = getattr(self, field.name)
-            if not low <= value <= high:
+            if not low <= value <= high or value == np.inf:
                 raise CalibrationInputError(
-                    f"{field.name} is {value}, but must lie between {low:g} and {high:g}."
+                    f"{field.name} is {value}, but must be finite and lie between {low:g} and "
+                    f"{high:g}."
                 )
+        if not isinstance(self.epochs, Integral):
+            raise CalibrationInputError(f"epochs is {self.epochs}, but must be a whole number.")
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def gated_fit(
     return pool.result(problem, settings, budget=budget)
 
 
-ALL_OPEN = 10.0
+ALL_OPEN = 40.0
 
 
 class _Pool:

@@ -7,6 +7,7 @@ in ``losses``; which weights are sought is in ``gated_fit`` and ``refit``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from l0.survey.errors import CalibrationInputError
 
 Vector = NDArray[np.float64]
+# numpy's kinds of numbers that are real, and objects that may be
+REAL = "biufO"
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -39,7 +42,7 @@ class CalibrationProblem:
         loss_weights: ArrayLike | None = None,
         scales: ArrayLike | None = None,
     ) -> None:
-        """Check everything once; nothing is changed afterwards.
+        """Check and copy everything once; nothing is changed afterwards.
 
         Args:
             constraints: one row a target, one column a record: scipy sparse, numpy or torch.
@@ -81,6 +84,8 @@ class CalibrationProblem:
             ("loss_weights", importance / importance.sum()),
             ("target_names", names),
         ):
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
             object.__setattr__(self, name, value)
 
     @property
@@ -105,10 +110,12 @@ class CalibrationProblem:
         """A number of records below which some target's estimate must be zero.
 
         Targets that share no record need one each. They are picked greedily, those of fewest
-        records first, so the number is a lower bound and need not be the largest one.
+        records first, so the number is a lower bound and need not be the largest one. Targets
+        that do not count in the loss and records of design weight zero are left out.
         """
-        rows = self.constraints[self.values != 0]
-        taken = np.zeros(self.n_records, dtype=bool)
+        counted = (self.values != 0) & (self.loss_weights > 0)
+        rows = self.constraints[counted][:, self.design_weights > 0]
+        taken = np.zeros(rows.shape[1], dtype=bool)
         count = 0
         for row in np.argsort(np.diff(rows.indptr), kind="stable"):
             members = rows.indices[rows.indptr[row] : rows.indptr[row + 1]]
@@ -120,6 +127,8 @@ class CalibrationProblem:
     def check_budget(self, budget: int) -> None:
         """Refuse a number of records that is none, more than there are, or too few to fit."""
         available = int((self.design_weights > 0).sum())
+        if not isinstance(budget, Integral):
+            raise CalibrationInputError(f"budget is {budget!r}, but must be a whole number.")
         if not 1 <= budget <= available:
             raise CalibrationInputError(
                 f"budget is {budget:,}, but {available:,} records have a positive design weight. "
@@ -136,18 +145,20 @@ class CalibrationProblem:
 
 def _as_csr(constraints: object) -> sp.csr_array:
     if isinstance(constraints, torch.Tensor):
-        tensor = (
-            constraints.detach().cpu().to_dense()
-            if constraints.layout != torch.strided
-            else (constraints.detach().cpu())
-        )
-        constraints = tensor.numpy()
-    matrix = sp.csr_array(constraints, dtype=np.float64)
-    if matrix.ndim != 2 or 0 in matrix.shape:
+        constraints = _from_torch(constraints)
+    given: sp.sparray = constraints
+    if not sp.issparse(given):
+        given = _numbers("constraints", constraints)
+    if given.ndim != 2 or 0 in given.shape:
         raise CalibrationInputError(
-            f"constraints must have the shape (targets, records), but got {matrix.shape}."
+            f"constraints must have the shape (targets, records), but got {given.shape}."
         )
+    if given.dtype.kind not in REAL:
+        raise CalibrationInputError(f"constraints must be real numbers, but got {given.dtype}.")
+    # a copy: the caller's matrix may change later, and is not put in order here
+    matrix = sp.csr_array(given, dtype=np.float64, copy=True)
     matrix.sum_duplicates()
+    matrix.eliminate_zeros()
     bad = ~np.isfinite(matrix.data)
     if bad.any():
         row = int(np.searchsorted(matrix.indptr, bad.argmax(), side="right")) - 1
@@ -158,8 +169,32 @@ def _as_csr(constraints: object) -> sp.csr_array:
     return matrix
 
 
+def _from_torch(tensor: torch.Tensor) -> sp.coo_array | NDArray[np.float64]:
+    tensor = tensor.detach().cpu().double()
+    if tensor.layout == torch.strided:
+        return tensor.numpy()
+    # never dense in between: most coefficients of a survey are zero
+    entries = tensor.to_sparse().coalesce()
+    return sp.coo_array(
+        (entries.values().numpy(), tuple(entries.indices().numpy())), shape=tuple(entries.shape)
+    )
+
+
+def _numbers(name: str, values: object) -> NDArray[np.float64]:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().double().numpy()
+    try:
+        array = np.asarray(values)
+        numbers = array.astype(np.float64) if array.dtype.kind in REAL else None
+    except (TypeError, ValueError) as error:
+        raise CalibrationInputError(f"{name} must be real numbers: {error}.") from error
+    if numbers is None:
+        raise CalibrationInputError(f"{name} must be real numbers, but got {array.dtype}.")
+    return numbers
+
+
 def _vector(name: str, values: ArrayLike, length: int, of: str) -> Vector:
-    vector = np.asarray(values, dtype=np.float64)
+    vector = _numbers(name, values)
     if vector.shape != (length,):
         raise CalibrationInputError(
             f"{name} has shape {vector.shape}, but {length} {of} need ({length},). "

@@ -6,6 +6,7 @@ Kullback-Leibler divergence from the design weights, raised to the support by on
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -29,10 +30,11 @@ class RefitSettings:
     penalty: float = 0.03  # Kullback-Leibler, towards the scaled design weights
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or not self.rate > 0 or not self.penalty >= 0:
+        whole = isinstance(self.epochs, Integral) and self.epochs >= 1
+        if not whole or not 0 < self.rate < np.inf or not 0 <= self.penalty < np.inf:
             raise CalibrationInputError(
                 f"refit needs at least one epoch, a positive rate and a penalty of 0 or more, "
-                f"but got {self}."
+                f"all finite and the epochs whole, but got {self}."
             )
 
 
@@ -51,8 +53,8 @@ def refit(
     Args:
         problem: what to reproduce.
         support: positions of the records kept, each once.
-        start: weights of the support to start from, above zero; the scaled design weights
-            without.
+        start: weights to start from, above zero, in the order of ``support``; the scaled
+            design weights without.
         settings: epochs, rate and penalty.
         operator: the problem's operator where one is at hand; built on ``device`` without.
         device: where to compute; the CPU without.
@@ -60,10 +62,13 @@ def refit(
 
     Raises:
         CalibrationInputError: a support that is empty, repeats, or names records that do not
-            exist or have no design weight.
+            exist or have no design weight; a start that does not fit it; or weights that ran
+            out of float32.
     """
     settings = settings or RefitSettings()
-    kept = _checked_support(problem, support)
+    given = _checked_support(problem, support)
+    order = np.argsort(given)
+    kept = given[order]
     whole = operator or SparseOperator.of(problem, device or torch.device("cpu"))
     kept_operator = whole.keep(torch.from_numpy(kept))
     reference = torch.tensor(
@@ -73,7 +78,9 @@ def refit(
     )
     loss_weights = torch.tensor(problem.loss_weights, dtype=torch.float32, device=whole.device)
     values = torch.tensor(problem.values / problem.scales, dtype=torch.float32, device=whole.device)
-    first = reference if start is None else torch.tensor(start, dtype=torch.float32).to(reference)
+    first = reference
+    if start is not None:
+        first = torch.from_numpy(_checked_start(start, len(given))[order]).to(reference)
     log_weights = first.log()
     log_reference = reference.log()
     strength = settings.penalty / float(reference.sum())
@@ -99,13 +106,25 @@ def refit(
         log_weights = log_weights - adam.step(weights * (worth + pull), rate)
     everyone = np.zeros(problem.n_records)
     everyone[kept] = log_weights.exp().double().cpu().numpy()
+    lost = int((~np.isfinite(everyone[kept]) | (everyone[kept] == 0)).sum())
+    if lost:
+        raise CalibrationInputError(
+            f"{lost} of {len(kept)} weights became zero or infinite in the refit. Lower its rate, "
+            "or look for targets whose scale is far below their value."
+        )
     return everyone
 
 
 def _checked_support(problem: CalibrationProblem, support: Iterable[int]) -> NDArray[np.intp]:
-    kept = np.asarray(list(support), dtype=np.intp)
-    if not len(kept):
+    given = np.asarray(list(support))
+    if not given.size:
         raise CalibrationInputError("the support is empty. Keep at least one record.")
+    if given.ndim != 1 or given.dtype.kind not in "iu":
+        raise CalibrationInputError(
+            f"the support must be a list of positions, but got {given.dtype} of shape "
+            f"{given.shape}. np.flatnonzero turns a mask into positions."
+        )
+    kept = given.astype(np.intp)
     if kept.min() < 0 or kept.max() >= problem.n_records:
         raise CalibrationInputError(
             f"the support names records from {kept.min()} to {kept.max()}, but there are "
@@ -119,4 +138,19 @@ def _checked_support(problem: CalibrationProblem, support: Iterable[int]) -> NDA
             f"{without_weight} records of the support have a design weight of zero. "
             "Draw the support from records of the sample."
         )
-    return np.sort(kept)
+    return kept
+
+
+def _checked_start(start: Vector, size: int) -> Vector:
+    weights = np.asarray(start, dtype=np.float64)
+    if weights.shape != (size,):
+        raise CalibrationInputError(
+            f"start has shape {weights.shape}, but a support of {size} records needs ({size},)."
+        )
+    bad = int((~np.isfinite(weights) | (weights.astype(np.float32) <= 0)).sum())
+    if bad:
+        raise CalibrationInputError(
+            f"{bad} of {size} weights of start are not above zero or not finite. A weight of zero "
+            "can never grow: leave the record out of the support."
+        )
+    return weights

@@ -18,8 +18,9 @@ def design_effect(weights: Vector) -> float:
 
 def scaled_design_weights(design_weights: Vector, support: NDArray[np.intp]) -> Vector:
     """Design weights of the records kept, raised by one factor to the total of all records."""
-    kept = design_weights[support]
-    return kept * (design_weights.sum() / kept.sum())
+    kept: Vector = design_weights[support]
+    factor = float(design_weights.sum() / kept.sum())
+    return kept * factor
 
 
 def weight_ratios(weights: Vector, design_weights: Vector) -> Vector:  # (support_size,)

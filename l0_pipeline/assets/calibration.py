@@ -1,4 +1,4 @@
-"""Gates choose households and give them weights; as many drawn at random show what that is worth."""
+"""Gates choose households and weigh them; as many drawn at random show what that is worth."""
 
 from collections.abc import Iterator
 
@@ -28,14 +28,16 @@ LOG_EVERY = 100  # epochs between two lines in the log
     partitions_def=years,
     group_name="calibration",
     pool="gpu",
+    can_subset=True,
     outs={
         "calibrated_weights": dg.AssetOut(
             dagster_type=TABLE,
+            is_required=False,
             kinds={"torch", "parquet"},
             owners=OWNERS,
             metadata={"descriptions": descriptions(CALIBRATED_WEIGHT_COLUMNS)},
             description=(
-                "The weight of every household after calibration to exactly the budget by gates.\n\n"
+                "The weight of every household, calibrated to exactly the budget by gates.\n\n"
                 "Hard Concrete gates (Louizos, Welling and Kingma 2018) and log-weights are "
                 "trained together on the fitted targets while the expected number of open gates "
                 "falls to the budget; then gates are removed and weights refitted. Households "
@@ -44,6 +46,7 @@ LOG_EVERY = 100  # epochs between two lines in the log
         ),
         "training_history": dg.AssetOut(
             dagster_type=TABLE,
+            is_required=False,
             kinds={"torch", "parquet"},
             owners=OWNERS,
             metadata={"descriptions": descriptions(HISTORY_COLUMNS)},
@@ -80,7 +83,7 @@ def train_gates(
     from l0.survey.history import EpochRecord
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
-    from l0_pipeline.logic.calibration import fitted_problem, history_table
+    from l0_pipeline.logic.calibration import fitted_problem, history_table, known_locations
 
     def log(record: EpochRecord) -> None:
         if record.epoch % LOG_EVERY == 0 or record.epoch == record.epochs - 1:
@@ -109,46 +112,48 @@ def train_gates(
         {
             "household_id": households["household_id"],
             "scaled_design_weight": design,
-            "log_alpha": result.log_alpha,
+            "log_alpha": known_locations(result.log_alpha),
             "open_probability": result.open_probability,
             "calibrated_weight": result.weights,
         }
     )
     history = history_table(result.history)
-    yield dg.MaterializeResult(
-        asset_key="calibrated_weights",
-        value=weights,
-        metadata={
-            "budget": training_run.budget,
-            "support": len(result.support),
-            "training_loss": result.history[-1].loss,
-            "effective_sample_size": result.effective_sample_size,
-            "largest_weight_ratio": result.realized_max_weight_ratio,
-            "device": compute_device.describe(),
-            "training": evidence.plot(plots.training(history)),
-            "weights": evidence.plot(
-                plots.histogram(
-                    pl.Series(result.weights[result.support]),
-                    title="Calibrated weights of the support",
-                    xlabel="households that one household stands for",
-                )
-            ),
-        },
-        check_results=[
-            checks.judge_table(weights, CALIBRATED_WEIGHT_COLUMNS, "household_id"),
-            checks.judge_weights(result.weights),
-            checks.judge_equal(
-                "support_is_the_budget",
-                value=int((result.weights > 0).sum()),
-                wanted=training_run.budget,
-            ),
-        ],
-    )
-    yield dg.MaterializeResult(
-        asset_key="training_history",
-        value=history,
-        metadata={"training": evidence.plot(plots.training(history))},
-    )
+    if "calibrated_weights" in context.selected_output_names:
+        yield dg.MaterializeResult(
+            asset_key="calibrated_weights",
+            value=weights,
+            metadata={
+                "budget": training_run.budget,
+                "support": len(result.support),
+                "training_loss": result.history[-1].loss,
+                "effective_sample_size": result.effective_sample_size,
+                "largest_weight_ratio": result.realized_max_weight_ratio,
+                "device": compute_device.describe(),
+                "training": evidence.plot(plots.training(history)),
+                "weights": evidence.plot(
+                    plots.histogram(
+                        pl.Series(result.weights[result.support]),
+                        title="Calibrated weights of the support",
+                        xlabel="households that one household stands for",
+                    )
+                ),
+            },
+            check_results=[
+                checks.judge_table(weights, CALIBRATED_WEIGHT_COLUMNS, "household_id"),
+                checks.judge_weights(result.weights),
+                checks.judge_equal(
+                    "support_is_the_budget",
+                    value=int((result.weights > 0).sum()),
+                    wanted=training_run.budget,
+                ),
+            ],
+        )
+    if "training_history" in context.selected_output_names:
+        yield dg.MaterializeResult(
+            asset_key="training_history",
+            value=history,
+            metadata={"training": evidence.plot(plots.training(history))},
+        )
 
 
 @dg.asset(

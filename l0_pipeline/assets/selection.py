@@ -80,7 +80,7 @@ def selected_households(
 
     design = calibrated_weights["scaled_design_weight"].to_numpy()
     chosen = select_hybrid(
-        calibrated_weights["log_alpha"].to_numpy(),
+        calibrated_weights["log_alpha"].fill_null(-np.inf).to_numpy(),
         design,
         size=training_run.budget,
         gate_share=selection_plan.gate_share,

@@ -35,6 +35,11 @@ def history_table(history: Iterable[EpochRecord]) -> pl.DataFrame:
     return pl.DataFrame([vars(record) for record in history], infer_schema_length=None)
 
 
+def known_locations(log_alpha: np.ndarray) -> pl.Series:
+    """Locations of the gates; null for records that left the matrix early."""
+    return pl.Series(np.where(np.isfinite(log_alpha), log_alpha, np.nan)).fill_nan(None)
+
+
 def quality(
     target_fit: pl.DataFrame, *, name: str, weights: np.ndarray, design_weights: np.ndarray
 ) -> FitQuality:

@@ -31,8 +31,8 @@ def compile_constraints(
     """Coefficients of every target, shape (targets, households), in the order of both arguments.
 
     Args:
-        targets: ``target_id``, ``records``, ``microdata_column``, ``measure``, ``unit``, ``geography``
-            and ``filters`` (a list of column, operator, value).
+        targets: ``target_id``, ``records``, ``microdata_column``, ``measure``, ``unit``,
+            ``geography`` and ``filters`` (a list of column, operator, value).
         measures: one row a tax unit, as ``measures.unit_measures`` makes them.
         household_ids: the households that get a column, ascending.
 
@@ -48,7 +48,6 @@ def compile_constraints(
     )
     values = np.concatenate([values for _, values in rows] or [np.empty(0)])
     matrix = sp.coo_array((values, coordinates), shape=(len(rows), len(household_ids))).tocsr()
-    matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
 
@@ -87,9 +86,9 @@ class _Compiler:
         index = self._members(str(target["records"]), str(target["geography"]))
         clauses = _clauses(target)
         counts_persons = target["unit"] == "persons" and target["microdata_column"] == "persons"
-        person_columns = AGE_BANDS.values()
-        if counts_persons and target["records"] == "everyone":
-            person_columns = age_band_columns(clauses) or ()
+        person_columns = age_band_columns(clauses) or ()
+        if counts_persons:
+            # an age is each person's own here, and the head's everywhere else
             clauses = [clause for clause in clauses if clause.column != "age"]
         for clause in clauses:
             values = self._array(clause.column)[index]
@@ -140,10 +139,12 @@ def _clauses(target: Mapping[str, object]) -> list[Clause]:
 def _age_range(filters: Sequence[Clause]) -> tuple[float, float]:
     lower, upper = 0.0, np.inf
     for clause in filters:
-        if clause.column == "age" and clause.operator == ">=":
+        if clause.column == "age" and clause.operator in (">=", "=="):
             lower = float(clause.value)
         if clause.column == "age" and clause.operator == "<":
             upper = float(clause.value)
+        if clause.column == "age" and clause.operator == "==":
+            upper = lower + 1
     return lower, upper
 
 

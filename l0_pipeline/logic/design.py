@@ -15,7 +15,7 @@ def population(targets: pl.DataFrame) -> float | None:
         (pl.col("variable") == "population")
         & (pl.col("geography") == "US")
         & (pl.col("condition") == "")
-        & (pl.col("role") != "rejected")
+        & pl.col("role").is_in(["fitted", "benchmark"])
     ).sort("target_id")
     return float(printed["value"][0]) if len(printed) else None
 

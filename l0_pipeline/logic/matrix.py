@@ -1,6 +1,8 @@
 """The constraint matrix as plain arrays with the names of its rows and columns, and back."""
 
+import hashlib
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -32,9 +34,23 @@ def from_arrays(arrays: Arrays) -> sp.csr_array:
 
 
 def support(arrays: Arrays) -> pl.DataFrame:
-    """How many households contribute to each target."""
+    """How many households contribute to each target, and the digest of its row.
+
+    Two targets of one digest have the very same coefficients: no weights can tell them apart.
+    """
+    rows = pairwise(arrays["indptr"])
+    digests = [
+        hashlib.sha256(
+            arrays["indices"][start:end].tobytes() + arrays["data"][start:end].tobytes()
+        ).hexdigest()
+        for start, end in rows
+    ]
     return pl.DataFrame(
-        {"target_id": arrays["target_ids"], "support": np.diff(arrays["indptr"]).astype(np.int64)}
+        {
+            "target_id": arrays["target_ids"],
+            "support": np.diff(arrays["indptr"]).astype(np.int64),
+            "row_digest": pl.Series(digests, dtype=pl.String),
+        }
     )
 
 

@@ -7,6 +7,8 @@ published variable is which measure, and how close the two definitions are, is d
 
 import polars as pl
 
+from l0_pipeline.logic.errors import InputError
+
 # 26 U.S.C. 6017 asks for a return at $400 of net earnings: $434 before the 92.35 % rule
 SELF_EMPLOYMENT_FILING_LIMIT = 434
 
@@ -34,11 +36,22 @@ def unit_measures(tax_units: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.Data
     Args:
         tax_units: identifiers, geography, filing status, ages and person counts.
         tax_outputs: the tax model's results and aged incomes for the same units.
+
+    Raises:
+        InputError: a unit has no results.
     """
     identity = tax_units.select(
         "household_id", "unit_id", "state_fips", "age_head", *AGE_BANDS.values(), "MARS", "EIC"
     )
-    joined = identity.join(tax_outputs, on="unit_id", how="left", validate="1:1")
+    without = identity.join(tax_outputs, on="unit_id", how="anti")
+    if len(without):
+        raise InputError(
+            f"{len(without)} of {len(identity)} tax units have no tax results, the first is unit "
+            f"{without['unit_id'][0]}. Materialize `tax_units` and `tax_outputs` together."
+        )
+    joined = identity.join(
+        tax_outputs, on="unit_id", how="left", validate="1:1", maintain_order="left"
+    )
     return joined.select(
         "household_id",
         "unit_id",

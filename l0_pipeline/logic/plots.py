@@ -20,7 +20,9 @@ def training(history: pl.DataFrame) -> Figure:
     if len(refit):
         after = refit["epoch"] + (gates["epochs"].max() or 0)
         loss.plot(after, refit["loss"], color=ORANGE, linestyle="--", label="refit")
-    loss.set(yscale="log", xlabel="epoch", title="Loss: mean capped relative error")
+    # a loss of nothing but zeros has no logarithm
+    loss.set_yscale("log" if (history["loss"] > 0).any() else "linear")
+    loss.set(xlabel="epoch", title="Loss: mean capped relative error")
     loss.legend(frameon=False)
     count.plot(gates["epoch"], gates["expected_count"], color=BLUE, label="expected open gates")
     count.plot(gates["epoch"], gates["budget"], color=ORANGE, linestyle=":", label="budget")
@@ -41,16 +43,17 @@ def errors(fit: pl.DataFrame, labels: Mapping[str, str]) -> Figure:
         axes, {"fitted": "Fitted targets", "held_out": "Held-out targets"}.items(), strict=True
     ):
         chosen = fit.filter(pl.col("role") == role)
+        # before anything is drawn: limits found from no data at all would be a warning
+        panel.set(
+            xscale="log", xlim=(1e-4, 10), ylim=(0, 1),
+            title=title, xlabel="absolute relative error", ylabel="share of targets",
+        )  # fmt: skip
         for name, label in labels.items():
             error = np.sort(np.abs(chosen[f"{name}_error"].to_numpy()))
             share = np.arange(1, len(error) + 1) / max(len(error), 1)
             color, line = styles[name]
             panel.plot(np.maximum(error, 1e-4), share, color=color, linestyle=line, label=label)
         panel.axvline(0.1, color=GREY, linewidth=0.8)
-        panel.set(
-            xscale="log", xlim=(1e-4, 10), ylim=(0, 1),
-            title=title, xlabel="absolute relative error", ylabel="share of targets",
-        )  # fmt: skip
     axes[0].legend(frameon=False, loc="upper left")
     return figure
 
@@ -82,8 +85,8 @@ def histogram(values: pl.Series, *, title: str, xlabel: str, log: bool = True) -
     if len(numbers):
         low, high = float(numbers.min()), float(numbers.max())
         spread = high > low
-        bins = np.geomspace(low, high, 40) if log and spread else 40
-        axes.hist(numbers, bins=bins, color=BLUE)
+        edges = np.geomspace if log else np.linspace
+        axes.hist(numbers, bins=list(edges(low, high, 41)) if spread else 1, color=BLUE)
         if log and spread:
             axes.set_xscale("log")
     axes.set(title=title, xlabel=xlabel, ylabel="count")
@@ -104,6 +107,7 @@ def bars(table: pl.DataFrame, *, names: str, values: Mapping[str, str], title: s
         left = left + width
     axes.set_yticks(place, table[names].cast(pl.String).to_list(), fontsize=7)
     axes.set(title=title)
+    axes.margins(y=0.01)
     if len(values) > 1:
         axes.legend(frameon=False)
     return figure

@@ -120,7 +120,12 @@ TARGET_FIT_COLUMNS: tuple[Column, ...] = (
 CALIBRATED_WEIGHT_COLUMNS: tuple[Column, ...] = (
     _HOUSEHOLD_ID,
     _SCALED_DESIGN_WEIGHT,
-    Column("log_alpha", pl.Float64, "log-odds", "Location of the gate; -inf if it left early"),
+    Column(
+        "log_alpha",
+        pl.Float64,
+        "log-odds",
+        "Location of the gate; null if it left the matrix early",
+    ),
     Column("open_probability", pl.Float64, "probability", "Chance that the gate is open"),
     Column("calibrated_weight", pl.Float64, WEIGHT, "Weight; zero outside the support"),
 )

@@ -68,33 +68,43 @@ def declare_targets(
 def settle_roles(
     targets: pl.DataFrame, support: pl.DataFrame, *, minimum_support: int
 ) -> pl.DataFrame:
-    """The roles after compilation: a target that too few households carry is rejected.
+    """The roles after compilation, when it shows which households carry each target.
+
+    A target that too few households carry is rejected. Of several targets with the very same
+    coefficients one stays, the one of the closest definition and then the first by its id; the
+    others become benchmarks, since no weights could tell them apart: fitting one against another
+    would be vain where their values differ, and scoring one on another's fit would be no test.
 
     Args:
         targets: declared targets.
-        support: ``target_id`` and ``support``, contributing households, of every compiled target.
+        support: ``target_id``, ``support`` (contributing households) and ``row_digest`` of every
+            compiled target.
         minimum_support: the fewest households that may carry a target.
 
     Returns:
         The targets with ``support`` (0 where none was compiled) and ``condition``, the filters
         as text.
     """
-    wanted = pl.col("role").is_in(["fitted", "held_out"])
-    empty = wanted & (pl.col("support") == 0)
-    thin = wanted & (pl.col("support") < minimum_support)
+    compiled = targets.join(
+        support, on="target_id", how="left", validate="1:1", maintain_order="left"
+    ).with_columns(pl.col("support").fill_null(0), condition=_condition())
     few = f"{{}} households contribute, fewer than the {minimum_support} asked for"
-    return (
-        targets.join(support, on="target_id", how="left", validate="1:1", maintain_order="left")
-        .with_columns(pl.col("support").fill_null(0), condition=_condition())
-        .with_columns(
-            role=pl.when(thin).then(pl.lit("rejected")).otherwise("role"),
-            reason=pl.when(empty)
-            .then(pl.lit("no household of the survey contributes"))
-            .when(thin)
-            .then(pl.format(few, "support"))
-            .otherwise("reason"),
-        )
+    wanted = pl.col("role").is_in(["fitted", "held_out"])
+    carried = _overrule(
+        compiled,
+        ("rejected", wanted & (pl.col("support") == 0), pl.lit("no household contributes")),
+        ("rejected", wanted & (pl.col("support") < minimum_support), pl.format(few, "support")),
     )
+    nearest = pl.col("closeness").replace_strict(CLOSENESS, range(len(CLOSENESS)))
+    first = pl.col("target_id").sort_by(nearest, "target_id").first().over("row_digest", wanted)
+    return _overrule(
+        carried,
+        (
+            "benchmark",
+            wanted & (pl.col("target_id") != first),
+            pl.format("the same coefficients as {}, which is used in its place", first),
+        ),
+    ).drop("row_digest")
 
 
 def check_variables(variables: pl.DataFrame, *, file: str, columns: set[str]) -> pl.DataFrame:
@@ -115,6 +125,13 @@ def check_variables(variables: pl.DataFrame, *, file: str, columns: set[str]) ->
         f"line {line}, {name}: {value!r} is not one of {', '.join(filter(None, values))}"
         for name, values in allowed.items()
         for line, value in numbered.filter(~pl.col(name).is_in(values)).select("line", name).rows()
+    ]
+    faults += [
+        f"line {line}, {name}: read {value!r}, but must not be empty"
+        for name in ("variable", "definition")
+        for line, value in numbered.filter(pl.col(name).str.strip_chars() == "")
+        .select("line", name)
+        .rows()
     ]
     faults += [
         f"line {line}, variable: {variable!r} is described twice"
@@ -139,6 +156,18 @@ FILTERS = pl.List(pl.Struct({"column": pl.String, "operator": pl.String, "value"
 
 Rule = tuple[str, pl.Expr, pl.Expr]
 
+# whom a figure may speak of, by the records that its variable is read from; deductions of
+# itemizers are also printed in tables of all returns
+_UNIVERSES: dict[str, tuple[str, ...]] = {
+    "everyone": ("residents",),
+    "filers": ("returns",),
+    "itemizers": ("returns", "itemizing_returns"),
+}
+_same_universe = pl.any_horizontal(
+    (pl.col("records") == records) & pl.col("universe").is_in(universes)
+    for records, universes in _UNIVERSES.items()
+)
+
 _SURVEY_RULES: tuple[Rule, ...] = (
     (
         "rejected",
@@ -148,9 +177,12 @@ _SURVEY_RULES: tuple[Rule, ...] = (
     ("rejected", pl.col("closeness") == "absent", pl.col("definition")),
     (
         "rejected",
-        (pl.col("column") == "persons")
-        & (pl.col("records") == "everyone")
-        & ~pl.col("is_age_union"),
+        ~_same_universe,
+        pl.format("the figure speaks of {}, the dictionary of {}", "universe", "records"),
+    ),
+    (
+        "rejected",
+        (pl.col("column") == "persons") & ~pl.col("is_age_union"),
         pl.lit("the file tells ages apart only at 6, 13, 18, 21 and 65 years"),
     ),
     ("benchmark", pl.col("closeness") == "different", pl.col("definition")),
@@ -171,6 +203,14 @@ _PRINTED_TWICE: tuple[Rule, ...] = (
         pl.format("printed twice: {} is fitted or held out in its place", _winner),
     ),
 )
+
+
+def _overrule(targets: pl.DataFrame, *rules: Rule) -> pl.DataFrame:
+    """The first rule that applies replaces role and reason."""
+    return targets.with_columns(
+        role=pl.coalesce(*(pl.when(when).then(pl.lit(role)) for role, when, _ in rules), "role"),
+        reason=pl.coalesce(*(pl.when(when).then(text) for _, when, text in rules), "reason"),
+    )
 
 
 def _refuse_undescribed(targets: pl.DataFrame) -> None:
@@ -212,14 +252,24 @@ def _decide(targets: pl.DataFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
     )
 
 
+# the design weights are raised to this total before anything is fitted, so it can judge no fit
+_anchor = (
+    (pl.col("variable") == "population")
+    & (pl.col("geography") == NATION)
+    & (pl.col("filter_text") == "")
+)
+
+
 def _hold_out(targets: pl.DataFrame, *, share: float, seed: int) -> pl.DataFrame:
     """The first ``share`` of every family's undecided targets, in an order drawn by the seed."""
     undecided = pl.col("role").is_null()
+    eligible = undecided & ~_anchor
     lot = pl.col("target_id").map_elements(
         lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest(), pl.String
     )
-    place = lot.rank("ordinal").over("family", "role")
-    held_out = undecided & (place <= (pl.len().over("family", "role") * share).floor())
+    place = lot.rank("ordinal").over("family", eligible)
+    quota = (undecided.sum().over("family") * share).floor()
+    held_out = eligible & (place <= quota)
     return targets.with_columns(
         role=pl.when(held_out)
         .then(pl.lit("held_out"))

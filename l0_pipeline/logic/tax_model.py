@@ -53,18 +53,19 @@ def run_tax_model(tax_units: pl.DataFrame, *, income_year: int, target_year: int
         target_year: the year of the law, the incomes and the result, at or after ``income_year``.
 
     Raises:
-        InputError: the target year lies before the income year or beyond the growth factors,
-            or the records break one of Tax-Calculator's own rules.
+        InputError: the target year lies before the income year, one of them beyond the growth
+            factors or the law, or the records break one of Tax-Calculator's own rules.
     """
     import pandas as pd
     import taxcalc
 
-    last_year = int(taxcalc.GrowFactors().last_year)
-    if not income_year <= target_year <= last_year:
+    first_income, last_year = taxcalc.GrowFactors().first_year, taxcalc.GrowFactors().last_year
+    first_law = taxcalc.Policy.JSON_START_YEAR
+    if not (first_income <= income_year <= target_year and first_law <= target_year <= last_year):
         raise InputError(
             f"target year {target_year} cannot be reached from incomes of {income_year}: "
-            f"Tax-Calculator ages forward only, up to {last_year}. "
-            "Choose another partition or another source."
+            f"Tax-Calculator ages incomes of {first_income} and later, forward only, to the law of "
+            f"{first_law} to {last_year}. Choose another partition or another source."
         )
     frame = tax_units.with_columns(RECID=pl.col("unit_id")).to_pandas()
     # ageing insists on a table of weights, one column a year; the model's own are not used here

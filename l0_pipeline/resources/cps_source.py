@@ -16,6 +16,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from l0_pipeline import settings
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.microdata import own_tables, taxcalc_cps
 from l0_pipeline.resources import asec_archive as archive
@@ -32,32 +33,32 @@ class CpsSource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The survey records of one of three sources, and the digest of the files they lie in."""
 
     source: Literal["taxcalc", "asec", "tables"] = Field(
-        default="taxcalc",
+        default=settings.SOURCE,  # type: ignore[arg-type]
         description="taxcalc: the CPS file inside the installed taxcalc package. "
         "asec: the Census Bureau's asecpubYYcsv.zip. tables: your own Parquet files.",
     )
     asec_archive: str = Field(
-        default="",
+        default=settings.ASEC_ARCHIVE,
         description="For asec: path or https address of asecpubYYcsv.zip, YY the survey year; "
         "incomes are those of the year before.",
     )
     households_file: str = Field(
-        default="",
+        default=settings.HOUSEHOLDS_FILE,
         description="For tables: Parquet with household_id, design_weight and state_fips.",
     )
     members_file: str = Field(
-        default="",
+        default=settings.MEMBERS_FILE,
         description="For tables: Parquet of tax units with household_id, MARS, XTOT, age_head "
         "and any other Tax-Calculator input column.",
     )
     members_income_year: int | None = Field(
-        default=None,
+        default=settings.MEMBERS_INCOME_YEAR,
         description="For tables: the year in which the members' incomes were received.",
         ge=2013,
         le=2100,
     )
     download_dir: str = Field(
-        default="data/raw",
+        default=str(settings.DATA_DIR / "raw"),
         description="Folder in which downloaded archives are kept and found again.",
     )
 

@@ -15,13 +15,15 @@ from pydantic import Field
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.figures import COLUMNS, combine_figures, validate_figures
+from l0_pipeline.settings import FIGURES_DIR
 
 
 class FiguresSource(dg.ConfigurableResource["FiguresSource"]):
     """Published figures by year, from CSV files that anybody can add to."""
 
     figures_dir: str = Field(
-        description="Folder with one subfolder per year; each CSV file in it is one publication."
+        default=str(FIGURES_DIR),
+        description="Folder with one subfolder per year; each CSV file in it is one publication.",
     )
 
     def files(self, year: int) -> list[Path]:

@@ -55,6 +55,7 @@ from l0_pipeline.logic.release.names import (
     checked_text_name,
     table_file,
 )
+from l0_pipeline.settings import DATA_DIR
 
 LATEST = "latest"
 LOCK = ".lock"
@@ -88,7 +89,10 @@ class PublishedRelease:
 class ReleaseStore(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Publishes releases atomically into one folder."""
 
-    releases_dir: str = Field(description="Folder that holds the releases; made when missing.")
+    releases_dir: str = Field(
+        default=str(DATA_DIR / "releases"),
+        description="Folder that holds the releases; made when missing.",
+    )
     lock_timeout_s: float = Field(
         default=60.0, ge=0.0, description="Longest wait for another publisher, in seconds."
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
     """How many households are kept, and how gates and weights are trained to get there."""
 
-    budget: int = Field(default=BUDGET, description="Households to keep, exactly.")
+    budget: int = Field(default=BUDGET, ge=1, description="Households to keep, exactly.")
     seed: int = Field(default=SEED, ge=0, description="Seed of the gates' noise.")
     epochs: int = Field(default=1000, ge=1, le=100_000, description="Epochs with gates.")
     weight_rate: float = Field(

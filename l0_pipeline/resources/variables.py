@@ -9,12 +9,15 @@ from pydantic import Field
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.measures import MEASURES
 from l0_pipeline.logic.targets import check_variables
+from l0_pipeline.settings import FIGURES_DIR
 
 
 class VariableDictionary(dg.ConfigurableResource["VariableDictionary"]):
     """One CSV row a variable: records, column, how close the definitions are, and why."""
 
-    file: str = Field(description="Path of variables.csv.")
+    file: str = Field(
+        default=str(FIGURES_DIR / "variables.csv"), description="Path of variables.csv."
+    )
 
     def read(self) -> pl.DataFrame:
         """The whole dictionary, checked against the measures that the microdata have."""

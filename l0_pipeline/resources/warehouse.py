@@ -18,6 +18,7 @@ from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.settings import DATA_DIR
 
 _SQL_FOLDER = Path(__file__).parents[1] / "sql"
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -88,7 +89,10 @@ class WarehouseTableIOManager(dg.ConfigurableIOManager):
     """
 
     # fields of its own: Dagster 1.13 resolves a nested resource through a deprecated call
-    database: str = Field(description="Path of the DuckDB file; made when it does not exist.")
+    database: str = Field(
+        default=str(DATA_DIR / "warehouse.duckdb"),
+        description="Path of the DuckDB file; made when it does not exist.",
+    )
     lock_wait_seconds: float = Field(
         default=_LOCK_WAIT_SECONDS,
         ge=0,

@@ -23,16 +23,24 @@ class DescribedColumn(Protocol):
     """What a column's description must have; any object with these attributes will do."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The column."""
+        ...
 
     @property
-    def dtype(self) -> object: ...
+    def dtype(self) -> object:
+        """Its Polars type."""
+        ...
 
     @property
-    def unit(self) -> str | None: ...
+    def unit(self) -> str | None:
+        """What one of it is."""
+        ...
 
     @property
-    def description(self) -> str: ...
+    def description(self) -> str:
+        """What it means."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def _row(cells: Sequence[str]) -> str:
     return (INDENT + text).rstrip()
 
 
-def _percent(share: float | None, form: str = ".1f") -> str:
+def _percent(share: float | None, form: str = ".2f") -> str:
     return NONE if share is None else f"{100 * share:{form}} %"
 
 

@@ -1,0 +1,111 @@
+"""A survey small enough for tests, cut from the real one, and the whole pipeline built on it once.
+
+Households of the real CPS file, written as a user's own Parquet tables; real national figures of
+three publications. The build goes through the command line, as continuous integration would do it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from l0_pipeline.logic.microdata import schema
+from l0_pipeline.logic.microdata.own_tables import MEMBER_COLUMNS
+from l0_pipeline.resources.cps_source import CpsSource
+from l0_pipeline.settings import PROJECT_DIR
+
+HOUSEHOLDS = 8_000
+BUDGET = 2_500
+YEAR = "2022"
+FIGURES = ("irs_soi_pub1304_table_1_2", "irs_soi_pub1304_table_1_4", "census", "usda")
+
+
+@dataclass(frozen=True)
+class Build:
+    """A folder with everything a build needs and wrote."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def releases(self) -> Path:
+        return self.folder / "data" / "releases"
+
+    def dagster(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The dagster command line in this build's instance."""
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("dagster")), *arguments],
+            cwd=PROJECT_DIR,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+
+    def materialize(self, selection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`dagster asset materialize` of one partition, as continuous integration runs it."""
+        module = ("-m", "l0_pipeline.definitions")
+        chosen = ("--select", selection, "--partition", YEAR)
+        return self.dagster("asset", "materialize", *module, *chosen, *arguments)
+
+    def instance(self) -> dg.DagsterInstance:
+        """The Dagster instance that holds the build's history."""
+        return dg.DagsterInstance.from_config(str(self.folder / "dagster_home"))
+
+
+@pytest.fixture(scope="session")
+def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A small survey and its figures, nothing built yet."""
+    folder = tmp_path_factory.mktemp("small_build")
+    (folder / "dagster_home").mkdir()
+    shutil.copy(PROJECT_DIR / "data" / "dagster_home" / "dagster.yaml", folder / "dagster_home")
+    _write_survey(folder)
+    _copy_figures(folder / "figures")
+    environment = os.environ | {
+        "DAGSTER_HOME": str(folder / "dagster_home"),
+        "L0_DATA_DIR": str(folder / "data"),
+        "L0_FIGURES_DIR": str(folder / "figures"),
+        "L0_SOURCE": "tables",
+        "L0_HOUSEHOLDS_FILE": str(folder / "households.parquet"),
+        "L0_MEMBERS_FILE": str(folder / "members.parquet"),
+        "L0_MEMBERS_INCOME_YEAR": "2014",
+        "L0_BUDGET": str(BUDGET),
+        "PYTHONWARNINGS": "ignore",
+    }
+    return Build(folder, environment)
+
+
+@pytest.fixture(scope="session")
+def built(small_build: Build) -> Build:
+    """The small survey with every asset materialized by the command line."""
+    finished = small_build.materialize("*")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return small_build
+
+
+def _write_survey(folder: Path) -> None:
+    raw = CpsSource().read()
+    everyone = schema.households(raw)
+    drawn = everyone.sample(HOUSEHOLDS, seed=1).sort("household_id")
+    factor = everyone["design_weight"].sum() / drawn["design_weight"].sum()
+    drawn.select("household_id", "state_fips", pl.col("design_weight") * factor).write_parquet(
+        folder / "households.parquet"
+    )
+    units = schema.tax_units(raw).join(drawn, on="household_id", how="semi")
+    inputs = [name for name in MEMBER_COLUMNS if name in units.columns and name != "FLPDYR"]
+    units.select(inputs).write_parquet(folder / "members.parquet")
+
+
+def _copy_figures(folder: Path) -> None:
+    source = PROJECT_DIR / "data" / "figures"
+    (folder / YEAR).mkdir(parents=True)
+    shutil.copy(source / "variables.csv", folder)
+    for path in (source / YEAR).glob("*.csv"):
+        if path.name.startswith(FIGURES):
+            shutil.copy(path, folder / YEAR)

@@ -1,0 +1,189 @@
+"""Laws of the whole graph, on a small real survey built through the command line."""
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+from dagster_polars import PolarsParquetIOManager
+
+from l0_pipeline.io_managers import NpzIOManager
+from l0_pipeline.logic.errors import InputError
+from l0_pipeline.resources.compute_device import ComputeDevice
+from l0_pipeline.resources.cps_source import CpsSource
+from l0_pipeline.resources.figures import FiguresSource
+from l0_pipeline.resources.release_store import ReleaseStore
+from l0_pipeline.resources.training_run import TrainingRun
+from l0_pipeline.resources.variables import VariableDictionary
+from l0_pipeline.resources.warehouse import WarehouseTableIOManager
+from tests.l0_pipeline.conftest import BUDGET, HOUSEHOLDS, YEAR, Build
+
+pytestmark = pytest.mark.xdist_group("build")
+
+
+def _latest(build: Build) -> Path:
+    return (build.releases / "latest").resolve()
+
+
+def _config(resource: str, **settings: object) -> str:
+    return json.dumps({"resources": {resource: {"config": settings}}})
+
+
+def test_one_command_publishes_a_release_that_sha256sum_verifies(built: Build):
+    release = _latest(built)
+    assert release == (built.releases / f"latest-{YEAR}").resolve()
+    verified = subprocess.run(
+        ["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"], cwd=release, check=False
+    )
+    assert verified.returncode == 0
+
+
+def test_the_release_keeps_exactly_the_budget_by_both_ways(built: Build):
+    households = pl.read_parquet(_latest(built) / "households.parquet")
+    assert dict(households.group_by("kind").len().rows()) == {
+        "l0": round(0.75 * BUDGET),
+        "random": BUDGET - round(0.75 * BUDGET),
+    }
+    assert households["household_id"].n_unique() == BUDGET
+    drawn = households.filter(kind="random")["inclusion_probability"].unique().to_list()
+    assert drawn == [(BUDGET - round(0.75 * BUDGET)) / (HOUSEHOLDS - round(0.75 * BUDGET))]
+
+
+def test_the_printed_errors_are_those_of_the_published_weights(built: Build):
+    """Estimates recomputed from the released tables alone, for totals of the nation."""
+    release = _latest(built)
+    units = pl.read_parquet(release / "tax_outputs.parquet")
+    fit = pl.read_parquet(release / "target_fit.parquet")
+    persons = pl.read_parquet(release / "households.parquet")
+    population = fit.filter(variable="population", geography="US", condition="")
+    assert population["released_estimate"][0] == pytest.approx(
+        (persons["persons"] * persons["weight"]).sum(), rel=1e-9
+    )
+    wages = fit.filter(variable="wages_and_salaries", measure="sum", condition="")
+    assert wages["released_estimate"][0] == pytest.approx(
+        (units["e00200"] * units["weight"]).sum(), rel=1e-9
+    )
+
+
+def test_the_manifest_names_the_bytes_that_went_in(built: Build):
+    manifest = json.loads((_latest(built) / "manifest.json").read_text())
+    inputs = {name: built.folder / name for name in ("households.parquet", "members.parquet")}
+    assert manifest["source"]["files"] == {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in inputs.items()
+    }
+    assert len(manifest["quality"]) == 10
+    assert manifest["settings"]["training"]["budget"] == BUDGET
+
+
+def test_every_declared_figure_is_accounted_for(built: Build):
+    accounting = pl.read_parquet(
+        built.folder / "data" / "tables" / "target_accounting" / f"{YEAR}.parquet"
+    )
+    figures = sum(
+        len(path.read_text().splitlines()) - 1 for path in (built.folder / "figures").glob("*/*")
+    )
+    counts = dict(accounting.group_by("role").len().rows())
+    assert sum(counts.values()) == figures
+    assert set(counts) == {"fitted", "held_out", "benchmark", "rejected"}
+    assert not accounting.filter(pl.col("reason") == "").height
+
+
+def test_the_same_seed_gives_the_same_release_byte_for_byte(built: Build):
+    before = _latest(built)
+    digests = (before / "SHA256SUMS").read_bytes()
+    again = built.materialize('key:"calibrated_weights"+')
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert _latest(built) == before
+    assert (before / "SHA256SUMS").read_bytes() == digests
+
+
+def test_a_limit_that_is_not_met_ends_the_command_and_publishes_nothing(built: Build):
+    before = sorted(os.listdir(built.releases))
+    failed = built.materialize(
+        'key:"target_fit"+',
+        "--config-json",
+        _config("check_limits", held_out_median_error=0.0001),
+    )
+    assert failed.returncode == 1
+    assert "held_out_median_error" in failed.stderr
+    assert sorted(os.listdir(built.releases)) == before
+
+
+def _run(build: Build, asset: str, **changed: Any) -> None:
+    """One asset on the built inputs, in this process."""
+    from l0_pipeline import definitions
+
+    source = CpsSource(
+        source="tables",
+        households_file=str(build.folder / "households.parquet"),
+        members_file=str(build.folder / "members.parquet"),
+        members_income_year=2014,
+    )
+    data = build.folder / "data"
+    figures = build.folder / "figures"
+    usual = dict(definitions.defs.resources or {}) | {
+        "cps_source": source,
+        "figures_source": FiguresSource(figures_dir=str(figures)),
+        "variable_dictionary": VariableDictionary(file=str(figures / "variables.csv")),
+        "release_store": ReleaseStore(releases_dir=str(build.releases)),
+        "io_manager": PolarsParquetIOManager(base_dir=str(data / "tables")),
+        "npz_io_manager": NpzIOManager(folder=str(data / "arrays")),
+        "warehouse_io_manager": WarehouseTableIOManager(database=str(data / "warehouse.duckdb")),
+    }
+    with build.instance() as instance:
+        dg.materialize(
+            definitions.assets,
+            selection=[asset],
+            partition_key=YEAR,
+            resources=usual | changed,
+            instance=instance,
+        )
+
+
+@pytest.mark.parametrize(
+    ("asset", "changed", "message"),
+    [
+        (
+            "calibrated_weights",
+            {"training_run": TrainingRun(budget=HOUSEHOLDS + 1)},
+            r"8,000 records have a positive design weight",
+        ),
+        ("calibrated_weights", {"training_run": TrainingRun(budget=3)}, "share no record"),
+        ("calibrated_weights", {"compute_device": ComputeDevice(device="cuda")}, "finds no GPU"),
+        (
+            "raw_cps_extract",
+            {"cps_source": CpsSource(source="asec", asec_archive="no.zip")},
+            "no.zip",
+        ),
+        (
+            "published_figures",
+            {"figures_source": FiguresSource(figures_dir="nowhere")},
+            "nowhere",
+        ),
+    ],
+)
+def test_a_bad_input_ends_with_one_error_and_leaves_releases_alone(
+    built: Build, asset: str, changed: dict[str, Any], message: str
+):
+    before = sorted(os.listdir(built.releases))
+    with pytest.raises(ValueError, match=message):
+        _run(built, asset, **changed)
+    assert sorted(os.listdir(built.releases)) == before
+
+
+def test_a_release_is_refused_when_an_input_changed_after_it_was_read(built: Build, tmp_path: Path):
+    other = tmp_path / "members.parquet"
+    pl.read_parquet(built.folder / "members.parquet").head(-1).write_parquet(other)
+    source = CpsSource(
+        source="tables",
+        households_file=str(built.folder / "households.parquet"),
+        members_file=str(other),
+        members_income_year=2014,
+    )
+    with pytest.raises(InputError, match="changed after `raw_cps_extract`"):
+        _run(built, "published_dataset", cps_source=source, training_run=TrainingRun(budget=BUDGET))

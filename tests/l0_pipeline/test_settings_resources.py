@@ -1,0 +1,166 @@
+"""Laws of the settings: one number has one home, bounds hold, and loading stays light."""
+
+import subprocess
+import sys
+from dataclasses import fields
+
+import dagster as dg
+import pytest
+from pydantic import ValidationError
+
+from l0_pipeline import settings
+from l0_pipeline.resources.compute_device import ComputeDevice
+from l0_pipeline.resources.plans import CheckLimits, SelectionPlan, TargetPlan
+from l0_pipeline.resources.training_run import TrainingRun
+
+RESOURCES = (TrainingRun, TargetPlan, SelectionPlan, CheckLimits, ComputeDevice)
+
+
+def test_the_training_runs_defaults_are_the_librarys():
+    from l0.survey import GatedFitSettings, RefitSettings
+
+    run = TrainingRun()
+    assert run.gates() == GatedFitSettings()
+    assert run.refit() == RefitSettings()
+
+
+def test_every_hyperparameter_reaches_the_library():
+    from l0.survey import GatedFitSettings, RefitSettings
+
+    changed = {
+        name: field.default // 2 if isinstance(field.default, int) else field.default * 0.9
+        for name, field in TrainingRun.model_fields.items()
+        if name not in {"budget", "seed"}
+    }
+    run = TrainingRun(**changed)
+    of_refit = {name for name in changed if name.startswith("refit_")}
+    assert vars(run.gates()) == {name: changed[name] for name in changed.keys() - of_refit}
+    assert vars(run.refit()) == {name.removeprefix("refit_"): changed[name] for name in of_refit}
+    assert {field.name for field in fields(GatedFitSettings)} == changed.keys() - of_refit
+    assert {f"refit_{field.name}" for field in fields(RefitSettings)} == of_refit
+
+
+def test_a_run_within_its_bounds_is_within_the_librarys():
+    largest = TrainingRun(
+        epochs=100_000, weight_rate=1, gate_rate=1, initial_temperature=5, final_temperature=5,
+        initial_focus=100, final_focus=100, annealing_share=1, budget_share=1, budget_power=10,
+        noise_share=1, penalty=100, refit_epochs=100_000, refit_rate=1, refit_penalty=100,
+    )  # fmt: skip
+    assert largest.gates().epochs == largest.refit().epochs == 100_000
+    smallest = TrainingRun(epochs=1, noise_share=0, penalty=0, refit_epochs=1, refit_penalty=0)
+    assert smallest.gates().noise_share == smallest.refit().penalty == 0
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "value"),
+    [
+        *((TrainingRun, name, 0) for name in TrainingRun.model_fields
+          if name not in {"seed", "noise_share", "penalty", "refit_penalty"}),
+        *((TrainingRun, name, -0.1) for name in TrainingRun.model_fields),
+        *((TrainingRun, name, float("nan")) for name in TrainingRun.model_fields),
+        *((TrainingRun, name, 1.01) for name in TrainingRun.model_fields
+          if name.endswith(("rate", "share"))),
+        (TrainingRun, "epochs", 100_001),
+        (TrainingRun, "budget", 0.5),
+        (TargetPlan, "held_out_share", 1.0),
+        (TargetPlan, "held_out_share", -0.01),
+        (TargetPlan, "minimum_support", 0),
+        (TargetPlan, "seed", -1),
+        (SelectionPlan, "gate_share", 1.01),
+        (SelectionPlan, "gate_share", -0.01),
+        (SelectionPlan, "seed", -1),
+        *((CheckLimits, name, -0.01) for name in CheckLimits.model_fields),
+        *((CheckLimits, name, float("nan")) for name in CheckLimits.model_fields),
+        (CheckLimits, "share_within_10pct", 1.01),
+        (CheckLimits, "effective_share", 1.01),
+        (CheckLimits, "weight_ratio", 0.99),
+        (ComputeDevice, "device", "tpu"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_bounds_is_refused_before_anything_runs(
+    resource: type, name: str, value: object
+):
+    with pytest.raises(ValidationError, match=name):
+        resource(**{name: value})
+
+
+def _launch(**config: object) -> dict[str, object]:
+    """What a run sees of its plan when it is launched with this config."""
+
+    @dg.asset
+    def seen(plan: TargetPlan) -> dict[str, object]:
+        return {"seed": plan.seed, "held_out_share": plan.held_out_share}
+
+    result = dg.materialize(
+        [seen],
+        resources={"plan": TargetPlan()},
+        run_config={"resources": {"plan": {"config": config}}},
+    )
+    return result.output_for_node("seen")
+
+
+def test_a_launch_changes_what_it_names_and_nothing_else():
+    assert _launch(held_out_share=0.5) == {"seed": settings.SEED, "held_out_share": 0.5}
+
+
+def test_a_launch_with_a_setting_that_does_not_exist_is_refused():
+    with pytest.raises(dg.DagsterInvalidConfigError, match="held_out_shore"):
+        _launch(held_out_shore=0.5)
+
+
+def test_a_launch_with_a_value_out_of_bounds_is_refused():
+    with pytest.raises(dg.DagsterResourceFunctionError) as refused:
+        _launch(held_out_share=1.5)
+    assert "less than 1" in str(refused.value.__cause__)
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_every_setting_says_what_it_is(resource: type):
+    assert resource.model_fields
+    assert all(len(field.description or "") > 10 for field in resource.model_fields.values())
+
+
+def test_every_limit_of_a_release_is_a_setting_of_its_own_name():
+    limits = {
+        name.removeprefix("LIMIT_").lower(): value
+        for name, value in vars(settings).items()
+        if name.startswith("LIMIT_")
+    }
+    assert {name: getattr(CheckLimits(), name) for name in CheckLimits.model_fields} == limits
+
+
+def test_the_plans_defaults_are_the_settings():
+    assert TrainingRun().budget == settings.BUDGET
+    assert TargetPlan().held_out_share == settings.HELD_OUT_SHARE
+    assert TargetPlan().minimum_support == settings.MINIMUM_SUPPORT
+    assert SelectionPlan().gate_share == settings.GATE_SHARE
+    assert TrainingRun().seed == TargetPlan().seed == SelectionPlan().seed == settings.SEED
+
+
+def test_the_cpu_is_described_by_its_threads():
+    assert ComputeDevice(device="cpu").describe().startswith("CPU, ")
+
+
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_an_error():
+    import torch
+
+    from l0.survey import CalibrationInputError
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(CalibrationInputError, match="cuda"):
+        ComputeDevice(device="cuda").describe()
+    assert ComputeDevice(device="auto").describe().startswith("CPU, ")
+
+
+def test_loading_the_definitions_imports_no_heavy_package():
+    script = (
+        "import sys, l0_pipeline.definitions\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"torch", "taxcalc", "numba", "matplotlib", "PIL", "bokeh", "paramtools", "l0"}
+    assert heavy & set(loaded) == set()
+    assert "l0_pipeline" in loaded

@@ -1,0 +1,182 @@
+"""Laws of the tax model: taxes of 2022 worked out by hand, for seven tax units.
+
+Tax-Calculator itself computes them, uncompiled: half a minute of compilation would serve seven.
+"""
+
+import polars as pl
+import pytest
+
+from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.tables import TAX_OUTPUT_COLUMNS
+from l0_pipeline.logic.tax_model import run_tax_model
+
+with pytest.MonkeyPatch.context() as patched:
+    patched.setenv("NOTAXCALCJIT", "1")
+    import taxcalc
+
+YEAR = 2022
+_ZERO = {
+    "MARS": 1, "XTOT": 1, "EIC": 0, "n24": 0, "nu18": 0, "age_head": 40, "age_spouse": 0,
+    "e00200": 0.0, "e00200p": 0.0, "e00900": 0.0, "e00900p": 0.0, "e01500": 0.0, "e01700": 0.0,
+    "e02400": 0.0, "household_id": 1, "persons_21_64": 1,
+}  # fmt: skip
+# not in ascending order, since results must follow the units
+WORKER, COUPLE, PARENT, LOSS, RETIRED, NOTHING, SEPARATE = 61, 5, 33, 2, 90, 8, 44
+UNITS = pl.DataFrame(
+    [
+        _ZERO | {"unit_id": WORKER, "e00200": 50_000.0, "e00200p": 50_000.0},
+        _ZERO | {"unit_id": COUPLE, "MARS": 2, "XTOT": 2, "age_spouse": 45,
+                 "e00200": 300_000.0, "e00200p": 300_000.0},
+        _ZERO | {"unit_id": PARENT, "MARS": 4, "XTOT": 3, "EIC": 2, "n24": 2, "nu18": 2,
+                 "age_head": 30, "e00200": 20_000.0, "e00200p": 20_000.0},
+        _ZERO | {"unit_id": LOSS, "e00900": -10_000.0, "e00900p": -10_000.0},
+        _ZERO | {"unit_id": RETIRED, "age_head": 70, "e02400": 20_000.0, "e01500": 30_000.0,
+                 "e01700": 30_000.0},
+        _ZERO | {"unit_id": NOTHING, "age_head": 20},
+        _ZERO | {"unit_id": SEPARATE, "MARS": 3, "e00900": 10_000.0, "e00900p": 10_000.0},
+    ]
+)  # fmt: skip
+
+
+def _refusal(units: pl.DataFrame, *, income_year: int = YEAR, target_year: int = YEAR) -> str:
+    with pytest.raises(InputError) as refused:
+        run_tax_model(units, income_year=income_year, target_year=target_year)
+    return str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def results() -> pl.DataFrame:
+    return run_tax_model(UNITS, income_year=YEAR, target_year=YEAR)
+
+
+@pytest.fixture(scope="module")
+def unit(results: pl.DataFrame) -> dict[int, dict[str, float]]:
+    return {row["unit_id"]: row for row in results.to_dicts()}
+
+
+def test_results_follow_the_units_in_number_and_order(results: pl.DataFrame):
+    assert results["unit_id"].equals(UNITS["unit_id"])
+
+
+def test_results_have_the_described_columns_with_their_types(results: pl.DataFrame):
+    assert dict(results.schema) == {column.name: column.dtype for column in TAX_OUTPUT_COLUMNS}
+    assert results.select((pl.all().is_finite()).all()).row(0) == (True,) * results.width
+
+
+def test_wages_alone_are_the_adjusted_gross_income(unit: dict[int, dict[str, float]]):
+    assert unit[WORKER]["e00200"] == 50_000
+    assert unit[WORKER]["c00100"] == 50_000
+
+
+def test_a_single_worker_of_2022_pays_two_brackets_above_the_standard_deduction(
+    unit: dict[int, dict[str, float]],
+):
+    worker = unit[WORKER]
+    assert worker["standard"] == 12_950
+    assert worker["c04800"] == 50_000 - 12_950
+    assert worker["c05800"] == pytest.approx(0.10 * 10_275 + 0.12 * (37_050 - 10_275))
+    assert worker["iitax"] == worker["c05800"]
+    assert worker["payrolltax"] == pytest.approx(0.153 * 50_000)
+    assert worker["eitc"] == 0
+
+
+def test_a_couple_of_2022_pays_four_brackets_and_additional_medicare_tax(
+    unit: dict[int, dict[str, float]],
+):
+    couple = unit[COUPLE]
+    assert couple["c04800"] == 300_000 - 25_900
+    assert couple["c05800"] == pytest.approx(
+        0.10 * 20_550
+        + 0.12 * (83_550 - 20_550)
+        + 0.22 * (178_150 - 83_550)
+        + 0.24 * (274_100 - 178_150)
+    )
+    assert couple["ptax_amc"] == pytest.approx(0.009 * (300_000 - 250_000))
+
+
+def test_a_parent_with_low_wages_receives_both_refundable_credits(
+    unit: dict[int, dict[str, float]],
+):
+    parent = unit[PARENT]
+    assert parent["standard"] == 19_400
+    assert parent["c05800"] == pytest.approx(60)
+    assert parent["eitc"] == pytest.approx(6_164)
+    assert parent["c07220"] == pytest.approx(60)
+    assert parent["c11070"] == pytest.approx(0.15 * (20_000 - 2_500))
+    assert parent["iitax"] == pytest.approx(-6_164 - 2_625)
+
+
+def test_a_loss_makes_a_negative_income_and_no_tax(unit: dict[int, dict[str, float]]):
+    assert unit[LOSS]["c00100"] == -10_000
+    assert unit[LOSS]["iitax"] == 0
+
+
+def test_social_security_is_taxed_in_part_beside_a_pension(unit: dict[int, dict[str, float]]):
+    retired = unit[RETIRED]
+    # half of the benefit above 25,000, then 85 % of what lies above 34,000
+    assert retired["c02500"] == pytest.approx(0.5 * 9_000 + 0.85 * (40_000 - 34_000))
+    assert retired["c00100"] == pytest.approx(30_000 + 9_600)
+    assert retired["standard"] == 12_950 + 1_750
+
+
+def test_self_employment_tax_is_on_its_share_of_net_earnings(unit: dict[int, dict[str, float]]):
+    assert unit[SEPARATE]["setax"] == pytest.approx(0.153 * 0.9235 * 10_000)
+
+
+def test_the_filing_threshold_is_the_standard_deduction_of_the_status_whatever_the_age(
+    unit: dict[int, dict[str, float]],
+):
+    thresholds = {number: row["filing_threshold"] for number, row in unit.items()}
+    assert thresholds == {
+        WORKER: 12_950, COUPLE: 25_900, PARENT: 19_400, LOSS: 12_950, RETIRED: 12_950,
+        NOTHING: 12_950, SEPARATE: 12_950,
+    }  # fmt: skip
+
+
+def test_incomes_of_an_earlier_year_are_aged_and_meet_the_law_of_the_target_year():
+    aged = run_tax_model(UNITS.head(1), income_year=2021, target_year=YEAR).row(0, named=True)
+    growth = taxcalc.GrowFactors().factor_value("AWAGE", YEAR)
+    assert 1 < growth < 1.2
+    assert aged["e00200"] == pytest.approx(50_000 * growth)
+    assert aged["c00100"] == aged["e00200"]
+    assert aged["standard"] == 12_950
+
+
+def test_a_units_taxes_do_not_depend_on_the_other_units(results: pl.DataFrame):
+    some = UNITS.filter(pl.col("unit_id").is_in([RETIRED, PARENT])).reverse()
+    alone = run_tax_model(some, income_year=YEAR, target_year=YEAR)
+    together = results.filter(pl.col("unit_id").is_in([RETIRED, PARENT])).reverse()
+    assert alone.equals(together)
+
+
+@pytest.mark.parametrize(
+    ("income_year", "target_year"), [(2022, 2021), (2022, 2099), (2012, 2012), (2005, 2022)]
+)
+def test_years_that_cannot_be_reached_are_refused_with_the_range(
+    income_year: int, target_year: int
+):
+    message = _refusal(UNITS, income_year=income_year, target_year=target_year)
+    assert f"target year {target_year} cannot be reached from incomes of {income_year}" in message
+    assert "to the law of 2013 to 20" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"MARS": 6}, "MARS"),
+        ({"MARS": 0}, "MARS"),
+        ({"EIC": 4}, "EIC"),
+        ({"e00200p": 1.0}, "e00200 == e00200p"),
+    ],
+)
+def test_records_against_the_models_rules_are_refused_with_the_rule(
+    changes: dict[str, float], said: str
+):
+    bad = UNITS.with_columns(**{name: pl.lit(value) for name, value in changes.items()})
+    message = _refusal(bad)
+    assert "Tax-Calculator refuses the tax units of income year 2022" in message
+    assert said in message
+
+
+def test_records_without_a_filing_status_are_refused():
+    assert "MUST_READ_VARS" in _refusal(UNITS.drop("MARS"))
