@@ -27,6 +27,16 @@ def schema_and_keys(asset: str, *keys: str) -> dg.AssetCheckSpec:
     )
 
 
+def told(results: Sequence[dg.AssetCheckResult]) -> list[dg.AssetCheckResult]:
+    """The same verdicts, after a line in the log for each that failed, with its numbers."""
+    log = dg.AssetExecutionContext.get().log
+    for result in results:
+        if not result.passed:
+            numbers = ", ".join(f"{name} {value.value}" for name, value in result.metadata.items())
+            log.error(f"check {result.check_name} failed: {numbers}. {result.description or ''}")
+    return list(results)
+
+
 def judge_table(
     frame: pl.DataFrame, columns: Sequence[Column], *keys: str, optional: bool = False
 ) -> dg.AssetCheckResult:
@@ -84,8 +94,14 @@ def judge_limit(
     at_most: float | None = None,
     at_least: float | None = None,
     setting: str,
+    may_be_unknown: bool = False,
 ) -> dg.AssetCheckResult:
-    """A number lies within its limit; a number that does not exist fails."""
+    """A number lies within its limit; one that does not exist fails.
+
+    Where it ``may_be_unknown``, since nothing was published to compare with, the failure is a
+    warning and does not block.
+    """
+    unknown = value is None and may_be_unknown
     finite = value is not None and np.isfinite(value)
     passed = (
         finite
@@ -96,7 +112,10 @@ def judge_limit(
     return dg.AssetCheckResult(
         check_name=name,
         passed=bool(passed),
-        description=f"Limit: setting {setting} of the resource check_limits.",
+        severity=dg.AssetCheckSeverity.WARN if unknown else dg.AssetCheckSeverity.ERROR,
+        description="Nothing was published to compare with."
+        if unknown
+        else f"The limit is the setting {setting} of the resource check_limits.",
         metadata={
             "value": float("nan") if value is None else float(value),
             "limit": float("nan") if limit is None else float(limit),

@@ -49,6 +49,10 @@ GATE_SHARE = 0.75
 # a seventh of each family judges the fit; more would starve small families
 HELD_OUT_SHARE = 0.15
 
+# a bound that the default year never meets; with fewer targets a handful of households would
+# otherwise carry what the survey hardly records, such as business losses
+MAX_WEIGHT_RATIO = 30.0
+
 # with fewer households a total has a sampling error near a fifth, and thinning to a tenth
 # leaves it to three of them
 MINIMUM_SUPPORT = 30
@@ -65,7 +69,7 @@ LIMIT_FAMILY_MEDIAN_ERROR = 0.25  # no subject is given up for the others
 LIMIT_POPULATION_ERROR = 0.01  # per head figures move by no more
 LIMIT_HOUSEHOLDS_ERROR = 0.15  # the totals reached need larger households than the sample has
 LIMIT_EFFECTIVE_SHARE = 0.25  # one household in four still counts after weighting
-LIMIT_WEIGHT_RATIO = 50.0  # no household stands for fifty of its like
+LIMIT_WEIGHT_RATIO = 50.0  # no household stands for fifty of its like, should the bound be lifted
 LIMIT_HELD_OUT_TARGETS = 30  # a median of fewer says nothing
 
 # Monday before working hours where the publishers are

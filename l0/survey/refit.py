@@ -1,9 +1,11 @@
 """Weights on a fixed support: gates removed, errors lowered, weights held near the design's.
 
 Adam on log-weights with a cosine rate, so that weights stay positive. The penalty is the
-Kullback-Leibler divergence from the design weights, raised to the support by one factor.
+Kullback-Leibler divergence from the design weights, raised to the support by one factor. A bound
+on the ratio to them is held by projection after every step, and exactly in the result.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral
@@ -28,8 +30,14 @@ class RefitSettings:
     epochs: int = 300
     rate: float = 0.1
     penalty: float = 0.03  # Kullback-Leibler, towards the scaled design weights
+    max_weight_ratio: float | None = None  # to the scaled design weights; None for no bound
 
     def __post_init__(self) -> None:
+        if self.max_weight_ratio is not None and not 1 <= self.max_weight_ratio < np.inf:
+            raise CalibrationInputError(
+                f"max_weight_ratio is {self.max_weight_ratio}, but must be at least 1, where "
+                "every weight is its scaled design weight at most. None sets no bound."
+            )
         whole = isinstance(self.epochs, Integral) and self.epochs >= 1
         if not whole or not 0 < self.rate < np.inf or not 0 <= self.penalty < np.inf:
             raise CalibrationInputError(
@@ -55,7 +63,7 @@ def refit(
         support: positions of the records kept, each once.
         start: weights to start from, above zero, in the order of ``support``; the scaled
             design weights without.
-        settings: epochs, rate and penalty.
+        settings: epochs, rate, penalty and bound.
         operator: the problem's operator where one is at hand; built on ``device`` without.
         device: where to compute; the CPU without.
         on_progress: called with each recorded epoch.
@@ -71,11 +79,8 @@ def refit(
     kept = given[order]
     whole = operator or SparseOperator.of(problem, device or torch.device("cpu"))
     kept_operator = whole.keep(torch.from_numpy(kept))
-    reference = torch.tensor(
-        scaled_design_weights(problem.design_weights, kept),
-        dtype=torch.float32,
-        device=whole.device,
-    )
+    design = scaled_design_weights(problem.design_weights, kept)
+    reference = torch.tensor(design, dtype=torch.float32, device=whole.device)
     loss_weights = torch.tensor(problem.loss_weights, dtype=torch.float32, device=whole.device)
     values = torch.tensor(problem.values / problem.scales, dtype=torch.float32, device=whole.device)
     first = reference
@@ -83,6 +88,8 @@ def refit(
         first = torch.from_numpy(_checked_start(start, len(given))[order]).to(reference)
     log_weights = first.log()
     log_reference = reference.log()
+    bound = np.inf if settings.max_weight_ratio is None else settings.max_weight_ratio
+    ceiling = log_reference + math.log(bound)
     strength = settings.penalty / float(reference.sum())
     adam = Adam(log_weights)
     for epoch in range(settings.epochs):
@@ -103,9 +110,10 @@ def refit(
                     records=len(kept),
                 )
             )
-        log_weights = log_weights - adam.step(weights * (worth + pull), rate)
+        step = adam.step(weights * (worth + pull), rate)
+        log_weights = torch.minimum(log_weights - step, ceiling)
     everyone = np.zeros(problem.n_records)
-    everyone[kept] = log_weights.exp().double().cpu().numpy()
+    everyone[kept] = np.minimum(log_weights.exp().double().cpu().numpy(), bound * design)
     lost = int((~np.isfinite(everyone[kept]) | (everyone[kept] == 0)).sum())
     if lost:
         raise CalibrationInputError(

@@ -138,15 +138,17 @@ def train_gates(
                     )
                 ),
             },
-            check_results=[
-                checks.judge_table(weights, CALIBRATED_WEIGHT_COLUMNS, "household_id"),
-                checks.judge_weights(result.weights),
-                checks.judge_equal(
-                    "support_is_the_budget",
-                    value=int((result.weights > 0).sum()),
-                    wanted=training_run.budget,
-                ),
-            ],
+            check_results=checks.told(
+                [
+                    checks.judge_table(weights, CALIBRATED_WEIGHT_COLUMNS, "household_id"),
+                    checks.judge_weights(result.weights),
+                    checks.judge_equal(
+                        "support_is_the_budget",
+                        value=int((result.weights > 0).sum()),
+                        wanted=training_run.budget,
+                    ),
+                ]
+            ),
         )
     if "training_history" in context.selected_output_names:
         yield dg.MaterializeResult(

@@ -53,10 +53,12 @@ def households(raw_cps_extract: pl.DataFrame) -> dg.MaterializeResult:
                 )
             ),
         },
-        check_results=[
-            checks.judge_table(table, schema.HOUSEHOLD_COLUMNS, "household_id", optional=True),
-            checks.judge_weights(table["design_weight"].to_numpy()),
-        ],
+        check_results=checks.told(
+            [
+                checks.judge_table(table, schema.HOUSEHOLD_COLUMNS, "household_id", optional=True),
+                checks.judge_weights(table["design_weight"].to_numpy()),
+            ]
+        ),
     )
 
 
@@ -88,10 +90,12 @@ def tax_units(raw_cps_extract: pl.DataFrame, households: pl.DataFrame) -> dg.Mat
             "tax_units": len(table),
             "units_per_household": len(table) / max(len(households), 1),
         },
-        check_results=[
-            checks.judge_table(table, schema.TAX_UNIT_COLUMNS, "unit_id", optional=True),
-            checks.judge_equal("every_unit_has_its_household", value=len(orphans), wanted=0),
-        ],
+        check_results=checks.told(
+            [
+                checks.judge_table(table, schema.TAX_UNIT_COLUMNS, "unit_id", optional=True),
+                checks.judge_equal("every_unit_has_its_household", value=len(orphans), wanted=0),
+            ]
+        ),
     )
 
 
@@ -138,8 +142,10 @@ def tax_outputs(
                 )
             ),
         },
-        check_results=[
-            checks.judge_table(table, TAX_OUTPUT_COLUMNS, "unit_id"),
-            checks.judge_equal("no_missing_results", value=missing, wanted=0),
-        ],
+        check_results=checks.told(
+            [
+                checks.judge_table(table, TAX_OUTPUT_COLUMNS, "unit_id"),
+                checks.judge_equal("no_missing_results", value=missing, wanted=0),
+            ]
+        ),
     )

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from l0_pipeline.checks import blocking, judge_equal
+from l0_pipeline import checks
 from l0_pipeline.io_managers import TABLE
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.cps_source import CpsSource
@@ -19,7 +19,7 @@ from l0_pipeline.settings import OWNERS
     kinds={"polars", "parquet"},
     owners=OWNERS,
     check_specs=[
-        blocking(
+        checks.blocking(
             "raw_cps_extract", "has_records", "The source holds records, in the layout it names."
         )
     ],
@@ -44,13 +44,15 @@ def raw_cps_extract(cps_source: CpsSource) -> dg.MaterializeResult:
             "sha256": digest,
             "columns": len(raw.columns),
         },
-        check_results=[
-            judge_equal(
-                "has_records",
-                value=raw.filter(pl.col("source") == cps_source.source).height,
-                wanted=max(len(raw), 1),
-            )
-        ],
+        check_results=checks.told(
+            [
+                checks.judge_equal(
+                    "has_records",
+                    value=raw.filter(pl.col("source") == cps_source.source).height,
+                    wanted=max(len(raw), 1),
+                )
+            ]
+        ),
     )
 
 

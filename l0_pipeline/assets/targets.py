@@ -53,13 +53,15 @@ def targets(
             "declared": len(declared),
             **{role: counts.get(role, 0) for role in target_logic.ROLES},
         },
-        check_results=[
-            checks.judge_equal(
-                "roles_add_up",
-                value=sum(counts.get(role, 0) for role in target_logic.ROLES),
-                wanted=len(published_figures),
-            )
-        ],
+        check_results=checks.told(
+            [
+                checks.judge_equal(
+                    "roles_add_up",
+                    value=sum(counts.get(role, 0) for role in target_logic.ROLES),
+                    wanted=len(published_figures),
+                )
+            ]
+        ),
     )
 
 
@@ -112,13 +114,15 @@ def constraint_matrix(
                 )
             ),
         },
-        check_results=[
-            checks.judge_equal(
-                "coefficients_are_finite",
-                value=int(np.isfinite(compiled.data).sum()),
-                wanted=max(int(compiled.nnz), 1),
-            )
-        ],
+        check_results=checks.told(
+            [
+                checks.judge_equal(
+                    "coefficients_are_finite",
+                    value=int(np.isfinite(compiled.data).sum()),
+                    wanted=max(int(compiled.nnz), 1),
+                )
+            ]
+        ),
     )
 
 
@@ -186,18 +190,20 @@ def target_accounting(
                 )
             ),
         },
-        check_results=[
-            checks.judge_table(table, TARGET_COLUMNS, "target_id"),
-            checks.judge_equal(
-                "roles_add_up",
-                value=sum(counts.get(role, 0) for role in target_logic.ROLES),
-                wanted=len(targets),
-            ),
-            checks.judge_limit(
-                "enough_held_out",
-                float(counts.get("held_out", 0)),
-                at_least=float(check_limits.held_out_targets),
-                setting="held_out_targets",
-            ),
-        ],
+        check_results=checks.told(
+            [
+                checks.judge_table(table, TARGET_COLUMNS, "target_id"),
+                checks.judge_equal(
+                    "roles_add_up",
+                    value=sum(counts.get(role, 0) for role in target_logic.ROLES),
+                    wanted=len(targets),
+                ),
+                checks.judge_limit(
+                    "enough_held_out",
+                    float(counts.get("held_out", 0)),
+                    at_least=float(check_limits.held_out_targets),
+                    setting="held_out_targets",
+                ),
+            ]
+        ),
     )

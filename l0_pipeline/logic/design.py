@@ -3,21 +3,28 @@
 import polars as pl
 
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.figures import NATION, STATES
 
 
 def population(targets: pl.DataFrame) -> float | None:
-    """The published number of residents of the nation, all ages; None where it is not at hand.
+    """The published number of residents of all ages: the nation's, else the sum of all states'.
+
+    None where neither is at hand. A held-out figure is not looked at: it judges the fit.
 
     Args:
-        targets: with ``variable``, ``geography``, ``condition``, ``role`` and ``value``.
+        targets: with ``target_id``, ``variable``, ``geography``, ``condition``, ``role`` and
+            ``value``.
     """
     printed = targets.filter(
         (pl.col("variable") == "population")
-        & (pl.col("geography") == "US")
         & (pl.col("condition") == "")
         & pl.col("role").is_in(["fitted", "benchmark"])
     ).sort("target_id")
-    return float(printed["value"][0]) if len(printed) else None
+    nation = printed.filter(geography=NATION)
+    if len(nation):
+        return float(nation["value"][0])
+    states = printed.unique("geography", keep="first").filter(pl.col("geography").is_in(STATES))
+    return float(states["value"].sum()) if len(states) == len(STATES) else None
 
 
 def scaled_design_weights(households: pl.DataFrame, *, residents: float | None) -> pl.Series:

@@ -252,12 +252,8 @@ def _decide(targets: pl.DataFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
     )
 
 
-# the design weights are raised to this total before anything is fitted, so it can judge no fit
-_anchor = (
-    (pl.col("variable") == "population")
-    & (pl.col("geography") == NATION)
-    & (pl.col("filter_text") == "")
-)
+# the design weights are raised to these totals before anything is fitted: they can judge no fit
+_anchor = (pl.col("variable") == "population") & (pl.col("filter_text") == "")
 
 
 def _hold_out(targets: pl.DataFrame, *, share: float, seed: int) -> pl.DataFrame:
@@ -268,7 +264,7 @@ def _hold_out(targets: pl.DataFrame, *, share: float, seed: int) -> pl.DataFrame
         lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest(), pl.String
     )
     place = lot.rank("ordinal").over("family", eligible)
-    quota = (undecided.sum().over("family") * share).floor()
+    quota = (eligible.sum().over("family") * share).floor()
     held_out = eligible & (place <= quota)
     return targets.with_columns(
         role=pl.when(held_out)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from l0_pipeline.settings import BUDGET, SEED
+from l0_pipeline.settings import BUDGET, MAX_WEIGHT_RATIO, SEED
 
 if TYPE_CHECKING:
     from l0.survey import GatedFitSettings, RefitSettings
@@ -74,6 +74,12 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         default=0.03, ge=0, le=100, description="Kullback-Leibler penalty of the refit."
     )
 
+    max_weight_ratio: float | None = Field(
+        default=MAX_WEIGHT_RATIO,
+        ge=1,
+        description="Largest weight over scaled design weight that the refit allows; none if null.",
+    )
+
     def gates(self) -> "GatedFitSettings":
         """The settings of the gated fit."""
         from dataclasses import fields
@@ -89,5 +95,8 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         from l0.survey import RefitSettings
 
         return RefitSettings(
-            epochs=self.refit_epochs, rate=self.refit_rate, penalty=self.refit_penalty
+            epochs=self.refit_epochs,
+            rate=self.refit_rate,
+            penalty=self.refit_penalty,
+            max_weight_ratio=self.max_weight_ratio,
         )

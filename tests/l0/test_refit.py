@@ -198,3 +198,18 @@ def test_settings_out_of_bounds_are_refused(setting):
 def test_weights_that_ran_away_are_refused_rather_than_returned():
     with pytest.raises(CalibrationInputError, match="weights became zero or infinite in the refit"):
         refit(two_households(), [0, 1], settings=RefitSettings(epochs=20, rate=1e3))
+
+
+def test_a_bound_on_the_ratio_holds_exactly_and_costs_fit_only_where_it_binds():
+    problem = CalibrationProblem([[1.0, 0], [0, 1.0]], [50.0, 5.0], [10.0, 10.0])
+    free = refit(problem, [0, 1], settings=RefitSettings(penalty=0.0))
+    bound = refit(problem, [0, 1], settings=RefitSettings(penalty=0.0, max_weight_ratio=2.0))
+    assert free[0] == pytest.approx(50, rel=1e-3)
+    assert bound[0] == 20.0
+    assert bound[1] == pytest.approx(free[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("ratio", [0.5, -1.0, float("nan"), float("inf")])
+def test_a_bound_that_no_weights_could_hold_is_refused(ratio: float):
+    with pytest.raises(CalibrationInputError, match="max_weight_ratio"):
+        RefitSettings(max_weight_ratio=ratio)

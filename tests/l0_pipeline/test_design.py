@@ -5,6 +5,7 @@ import pytest
 
 from l0_pipeline.logic.design import population, scaled_design_weights
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.figures import STATES
 
 HOUSEHOLDS = pl.DataFrame({"design_weight": [100.0, 250.0, 0.0], "persons": [1, 4, 2]})
 
@@ -48,7 +49,13 @@ def test_the_population_is_the_nations_of_all_ages():
             _figure(6.0, target_id="5", role="held_out"),
         ]
     )
-    assert population(figures) == 6.0
+    assert population(figures) == 5.0
+
+
+def test_without_a_national_figure_the_states_add_up_when_all_are_there():
+    states = [_figure(2.0, target_id=code, geography=code) for code in STATES]
+    assert population(pl.DataFrame(states)) == 2.0 * 51
+    assert population(pl.DataFrame(states[1:])) is None
 
 
 def test_no_population_figure_is_none():

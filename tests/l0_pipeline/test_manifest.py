@@ -380,9 +380,9 @@ Sparse CPS dataset for 2022
   Targets fitted                                       1,204
   Targets held out                                       120
   Population against the published total               -0.12 %
-  Median error of the fitted targets                     3.1 %
-  Median error of the held-out targets                   6.2 %
-  Fitted targets within 10 %                            87.4 %
+  Median error of the fitted targets                    3.10 %
+  Median error of the held-out targets                  6.20 %
+  Fitted targets within 10 %                           87.40 %
   Effective sample size                                6,120
   Largest weight ratio (final / design)                 48.2
 
@@ -390,7 +390,7 @@ Sparse CPS dataset for 2022
   chosen by                median     median      10 %      sample     weight
                             error      error                  size      ratio
   ---------------------------------------------------------------------------
-  gates only                3.1 %      6.2 %    87.4 %       6,120  1,234,568
-  hybrid (released)         3.1 %      6.2 %    87.4 %       6,120       48.2
-  random                    3.1 %       none    87.4 %       6,120       48.2
+  gates only               3.10 %     6.20 %   87.40 %       6,120  1,234,568
+  hybrid (released)        3.10 %     6.20 %   87.40 %       6,120       48.2
+  random                   3.10 %       none   87.40 %       6,120       48.2
 """

@@ -21,7 +21,7 @@ def test_the_training_runs_defaults_are_the_librarys():
 
     run = TrainingRun()
     assert run.gates() == GatedFitSettings()
-    assert run.refit() == RefitSettings()
+    assert run.refit() == RefitSettings(max_weight_ratio=settings.MAX_WEIGHT_RATIO)
 
 
 def test_every_hyperparameter_reaches_the_library():
@@ -33,11 +33,13 @@ def test_every_hyperparameter_reaches_the_library():
         if name not in {"budget", "seed"}
     }
     run = TrainingRun(**changed)
-    of_refit = {name for name in changed if name.startswith("refit_")}
+    of_refit = {name for name in changed if name.startswith("refit_")} | {"max_weight_ratio"}
     assert vars(run.gates()) == {name: changed[name] for name in changed.keys() - of_refit}
     assert vars(run.refit()) == {name.removeprefix("refit_"): changed[name] for name in of_refit}
     assert {field.name for field in fields(GatedFitSettings)} == changed.keys() - of_refit
-    assert {f"refit_{field.name}" for field in fields(RefitSettings)} == of_refit
+    assert {field.name for field in fields(RefitSettings)} == {
+        name.removeprefix("refit_") for name in of_refit
+    }
 
 
 def test_a_run_within_its_bounds_is_within_the_librarys():

@@ -129,12 +129,13 @@ def test_an_asset_stores_and_its_downstream_loads_through_dagster(warehouse: War
     def loaded_rows(targets: pl.DataFrame) -> dg.MaterializeResult[None]:
         return dg.MaterializeResult(metadata={"rows": len(targets)})
 
-    result = dg.materialize(
-        [targets, loaded_rows],
-        resources={"warehouse_tables": _manager(warehouse)},
-        partition_key="2022",
-        instance=dg.DagsterInstance.ephemeral(),
-    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [targets, loaded_rows],
+            resources={"warehouse_tables": _manager(warehouse)},
+            partition_key="2022",
+            instance=instance,
+        )
     evidence = result.asset_materializations_for_node("loaded_rows")[0].metadata
     assert evidence["rows"].value == 2
 
