@@ -211,9 +211,10 @@ def target_fit(
 ) -> dg.MaterializeResult:
     """Every target beside its estimate, under the released weights and three others.
 
-    The others are the design weights of all households, as many households chosen by gates
-    alone, and as many drawn at random, all refitted alike. Errors are signed and relative,
-    `(estimate - value) / max(|value|, floor)`. Benchmarks are compared, never fitted.
+    The others are the design weights of all households, the weights of as many households
+    chosen by gates alone, and of as many drawn at random; these two are refitted like the
+    released ones. Errors are signed and relative, `(estimate - value) / max(|value|, floor)`.
+    Benchmarks are compared, never fitted.
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots

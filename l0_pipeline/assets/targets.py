@@ -38,7 +38,9 @@ def targets(
 
     *Fitted* targets are what weights must reproduce. *Held-out* ones are drawn by seed within
     each family and judge the fit. *Benchmarks* mean something else than the survey's column, or
-    are printed twice. *Rejected* ones cannot be seen in the survey at all.
+    are printed twice. *Rejected* ones cannot be seen in the survey at all. These are the roles that
+    the figures alone decide; `target_accounting` settles them once the constraint matrix shows
+    how many households carry each target.
     """
     declared = target_logic.declare_targets(
         published_figures,

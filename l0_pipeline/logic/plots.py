@@ -54,7 +54,7 @@ def errors(fit: pl.DataFrame, labels: Mapping[str, str]) -> Figure:
             color, line = styles[name]
             panel.plot(np.maximum(error, 1e-4), share, color=color, linestyle=line, label=label)
         panel.axvline(0.1, color=GREY, linewidth=0.8)
-    axes[0].legend(frameon=False, loc="upper left")
+    axes[1].legend(frameon=False, loc="upper left")
     return figure
 
 

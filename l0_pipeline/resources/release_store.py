@@ -134,11 +134,16 @@ class ReleaseStore(dg.ConfigurableResource):  # type: ignore[type-arg]
                         _move_link(folder / link, target=contents.release_id)
         return PublishedRelease(path=path, release_id=contents.release_id, created=created)
 
+    def faults(self, release_id: str) -> list[str]:
+        """What differs from what was published, file by file; empty for a sound release."""
+        path = Path(self.releases_dir) / checked_release_id(release_id)
+        with _explained(f"Cannot read release {release_id} in {self.releases_dir}"):
+            return _faults(path)
+
     def verify(self, release_id: str) -> None:
         """Every file of the release is the one that was published, and none was added."""
         path = Path(self.releases_dir) / checked_release_id(release_id)
-        with _explained(f"Cannot read release {release_id} in {self.releases_dir}"):
-            faults = _faults(path)
+        faults = self.faults(release_id)
         if faults:
             raise InputError(
                 f"Release {release_id} in {self.releases_dir} fails verification, {len(faults)} "

@@ -21,7 +21,7 @@ from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
 from l0_pipeline.resources.warehouse import WarehouseTableIOManager
-from tests.l0_pipeline.conftest import BUDGET, HOUSEHOLDS, YEAR, Build
+from tests.conftest import BUDGET, HOUSEHOLDS, YEAR, Build
 
 pytestmark = pytest.mark.xdist_group("build")
 

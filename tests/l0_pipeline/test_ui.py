@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from l0_pipeline.settings import PROJECT_DIR
-from tests.l0_pipeline.conftest import YEAR, Build
+from tests.conftest import YEAR, Build
 
 pytestmark = pytest.mark.xdist_group("build")
 

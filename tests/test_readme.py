@@ -1,0 +1,37 @@
+"""The README's Python examples do what it says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from l0_pipeline.settings import PROJECT_DIR
+from tests.conftest import Build
+
+EXAMPLES = re.findall(r"```python\n(.*?)```", (PROJECT_DIR / "README.md").read_text(), re.DOTALL)
+
+
+def _run(example: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.xdist_group("build")
+def test_a_release_is_read_without_our_code(built: Build):
+    income = float(_run(EXAMPLES[0], built.folder))
+    assert 1e13 < income < 2e13  # adjusted gross income of the nation, dollars
+
+
+def test_the_library_keeps_exactly_the_budget(tmp_path: Path):
+    support, effective, loss = _run(EXAMPLES[1], tmp_path).split()
+    assert int(support) == 100
+    assert 1 < float(effective) <= 100
+    assert 0 <= float(loss) < 0.05
