@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test check format ui clean help install browser
+.PHONY: run test check format ui clean help install home browser
 
 PYTHON ?= python3
 YEAR ?= 2022
@@ -10,9 +10,11 @@ PORT ?= 3000
 BIN := .venv/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
+# a build and its Dagster history lie below one folder
+DATA := $(or $(L0_DATA_DIR),$(CURDIR)/data)
+export L0_DATA_DIR := $(DATA)
+export DAGSTER_HOME := $(DATA)/dagster_home
 export VIRTUAL_ENV := $(CURDIR)/.venv
-export DAGSTER_HOME ?= $(CURDIR)/data/dagster_home
-export L0_DATA_DIR ?= $(CURDIR)/data
 export DAGSTER_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -23,9 +25,9 @@ TIDY := sed -u -E \
 	-e '/^(nanobind:| - leaked | - \.\.\. skipped)/d' -e '/^$$/d' \
 	-e 's/^[0-9-]{10} ([0-9:]{8}) .0000 - dagster - INFO - [a-z_]+ - [0-9a-f-]{36} - /\1  /'
 
-run: install ## build the default release (YEAR=2022) and print how good it is
+run: install home ## build the default release (YEAR=2022) and print how good it is
 	@$(BIN)/dg launch --job rebuild --partition $(YEAR) 2>&1 | $(TIDY)
-	@echo && cat $(L0_DATA_DIR)/releases/latest-$(YEAR)/summary.txt
+	@echo && cat "$(DATA)/releases/latest-$(YEAR)/summary.txt"
 
 test: install browser ## run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
@@ -39,19 +41,24 @@ check: install ## format, lint, types and import directions
 format: install ## put the code into its format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-ui: install ## the Dagster UI on http://127.0.0.1:3000 (PORT=...)
+ui: install home ## the Dagster UI on http://127.0.0.1:3000 (PORT=...)
 	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-clean: ## remove everything a build wrote, releases too; figures stay
-	@[ ! -d $(L0_DATA_DIR)/releases ] || chmod -R u+w $(L0_DATA_DIR)/releases
-	@rm -rf $(addprefix $(L0_DATA_DIR)/,raw tables arrays releases warehouse.duckdb warehouse.duckdb.wal)
-	@find $(DAGSTER_HOME) -mindepth 1 -not -name dagster.yaml -delete 2>/dev/null || true
-	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .tmp_dagster_home_* *.egg-info
+# only what lies in this checkout, wherever the environment points
+clean: ## remove everything that builds wrote below data/, releases too; figures stay
+	@[ ! -d data/releases ] || chmod -R u+w data/releases
+	@rm -rf data/raw data/tables data/arrays data/releases data/warehouse.duckdb*
+	@find data/dagster_home -mindepth 1 ! -name dagster.yaml -delete
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .tmp_dagster_home_*
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 install: .venv/installed
+
+home:
+	@mkdir -p "$(DAGSTER_HOME)"
+	@[ -e "$(DAGSTER_HOME)/dagster.yaml" ] || cp data/dagster_home/dagster.yaml "$(DAGSTER_HOME)"
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

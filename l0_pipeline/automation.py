@@ -12,6 +12,7 @@ import dagster as dg
 from l0_pipeline.jobs import rebuild
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
+from l0_pipeline.resources.variables import VariableDictionary, figures_digest
 from l0_pipeline.settings import (
     AUTOMATION_ON,
     REBUILD_CRON,
@@ -44,24 +45,34 @@ def weekly_rebuild(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequ
     ),
 )
 def input_changed(
-    context: dg.SensorEvaluationContext, cps_source: CpsSource, figures_source: FiguresSource
+    context: dg.SensorEvaluationContext,
+    cps_source: CpsSource,
+    figures_source: FiguresSource,
+    variable_dictionary: VariableDictionary,
 ) -> dg.SensorResult | dg.SkipReason:
     """Rebuild the years whose survey files or figures have other bytes than at the last look.
 
-    The first look only remembers what is there.
+    The first look only remembers what is there. An archive at an https address is not watched:
+    looking at it would mean to download it.
     """
-    survey = cps_source.digest()
-    now = {year: f"{survey[:16]}-{figures_source.digest(int(year))[:16]}" for year in YEARS}
+    survey = "remote" if cps_source.is_remote() else cps_source.digest()
+    now = {
+        year: f"{survey[:16]}-{figures_digest(figures_source, variable_dictionary, int(year))[:16]}"
+        for year in YEARS
+    }
     if context.cursor is None:
-        context.update_cursor(json.dumps(now))
+        context.update_cursor(json.dumps({"changes": 0, "digests": now}))
         return dg.SkipReason("Remembered the inputs as they are; a change will start a rebuild.")
     before = json.loads(context.cursor)
-    changed = [year for year in YEARS if now[year] != before.get(year)]
+    changed = [year for year in YEARS if now[year] != before["digests"].get(year)]
     if not changed:
         return dg.SkipReason("Survey files and figures are unchanged.")
+    # numbered, since an input may change back and forth and each change asks for its own run
+    number = before["changes"] + 1
     return dg.SensorResult(
         run_requests=[
-            dg.RunRequest(run_key=f"{year}-{now[year]}", partition_key=year) for year in changed
+            dg.RunRequest(run_key=f"{year}-change-{number}-{now[year]}", partition_key=year)
+            for year in changed
         ],
-        cursor=json.dumps(now),
+        cursor=json.dumps({"changes": number, "digests": now}),
     )

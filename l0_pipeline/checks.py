@@ -27,22 +27,37 @@ def schema_and_keys(asset: str, *keys: str) -> dg.AssetCheckSpec:
     )
 
 
-def told(results: Sequence[dg.AssetCheckResult]) -> list[dg.AssetCheckResult]:
-    """The same verdicts, after a line in the log for each that failed, with its numbers."""
+def told(
+    results: Sequence[dg.AssetCheckResult], *, asset: str | None = None
+) -> list[dg.AssetCheckResult]:
+    """The same verdicts, after a line in the log for each that failed, with its numbers.
+
+    A step that makes several assets names the one that is judged.
+    """
     log = dg.AssetExecutionContext.get().log
     for result in results:
         if not result.passed:
             numbers = ", ".join(f"{name} {value.value}" for name, value in result.metadata.items())
             log.error(f"check {result.check_name} failed: {numbers}. {result.description or ''}")
-    return list(results)
+    key = None if asset is None else dg.AssetKey(asset)
+    return [result._replace(asset_key=key) for result in results]
 
 
 def judge_table(
-    frame: pl.DataFrame, columns: Sequence[Column], *keys: str, optional: bool = False
+    frame: pl.DataFrame,
+    columns: Sequence[Column],
+    *keys: str,
+    required: Sequence[str] | None = None,
 ) -> dg.AssetCheckResult:
-    """Judge ``schema_and_keys``; ``optional`` columns may be absent, never of another type."""
+    """Judge ``schema_and_keys``: types of all columns, and that those ``required`` are there.
+
+    All are required unless named: a source may lack what another has, but nothing may have
+    another type than described.
+    """
     expected = {column.name: column.dtype for column in columns}
-    absent = [name for name in expected if name not in frame.columns and not optional]
+    absent = [
+        name for name in (expected if required is None else required) if name not in frame.columns
+    ]
     unknown = [name for name in frame.columns if name not in expected]
     mistyped = [
         f"{name} is {frame.schema[name]}, not {kind}"

@@ -1,12 +1,11 @@
 """What Dagster loads: assets, resources, job and automation. The only file that makes resources."""
 
 import dagster as dg
-from dagster_polars import PolarsParquetIOManager
 
 from l0_pipeline import settings
 from l0_pipeline.assets import calibration, microdata, release, selection, sources, targets
 from l0_pipeline.automation import input_changed, weekly_rebuild
-from l0_pipeline.io_managers import NpzIOManager
+from l0_pipeline.io_managers import NpzIOManager, WholeParquetIOManager
 from l0_pipeline.jobs import rebuild
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
@@ -34,7 +33,7 @@ defs = dg.Definitions(
         "selection_plan": SelectionPlan(),
         "check_limits": CheckLimits(),
         "release_store": ReleaseStore(),
-        "io_manager": PolarsParquetIOManager(base_dir=str(settings.DATA_DIR / "tables")),
+        "io_manager": WholeParquetIOManager(base_dir=str(settings.DATA_DIR / "tables")),
         "npz_io_manager": NpzIOManager(),
         "warehouse_io_manager": WarehouseTableIOManager(),
     },

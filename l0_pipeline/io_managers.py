@@ -1,6 +1,7 @@
 """What steps hand to each other, and how it is kept: tables as Parquet, arrays as npz, no pickle.
 
-Parquet is dagster-polars' work; the IO manager for arrays is here.
+Parquet is dagster-polars' work; here it learns to put a file in place whole or not at all, and
+the IO manager for arrays is here.
 """
 
 import os
@@ -9,7 +10,9 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import polars as pl
+from dagster_polars import PolarsParquetIOManager
 from pydantic import Field
+from upath import UPath
 
 from l0_pipeline.settings import DATA_DIR
 
@@ -28,6 +31,19 @@ ARRAYS = dg.DagsterType(
         isinstance(value, dict) and all(isinstance(array, np.ndarray) for array in value.values())
     ),
 )
+
+
+class WholeParquetIOManager(PolarsParquetIOManager):
+    """dagster-polars' Parquet files, replaced in one step: a killed write leaves the earlier."""
+
+    def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:
+        """Write beside the file, then put it in place."""
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            super().write_df_to_path(context, df, partial)
+            partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 class NpzIOManager(dg.ConfigurableIOManager):

@@ -20,14 +20,38 @@ def _whole_number(name: str) -> int | None:
     return int(text) if text else None
 
 
+def _switch(name: str) -> bool:
+    text = os.environ.get(name, "off")
+    if text not in {"on", "off"}:
+        raise InputError(f"The environment variable {name} is {text!r}, but must be on or off.")
+    return text == "on"
+
+
+def _folder(name: str, default: Path) -> Path:
+    return Path(os.environ.get(name) or default).absolute()
+
+
+def _source() -> str:
+    text = os.environ.get("L0_SOURCE") or "taxcalc"
+    if text not in SOURCES:
+        raise InputError(
+            f"The environment variable L0_SOURCE is {text!r}, but must be one of "
+            f"{', '.join(SOURCES)}."
+        )
+    return text
+
+
+SOURCES = ("taxcalc", "asec", "tables")
+
+
 PROJECT_DIR = Path(__file__).parents[1]
 
 # everything a build writes lies below one folder, so that it can be moved or deleted as one
-DATA_DIR = Path(os.environ.get("L0_DATA_DIR", PROJECT_DIR / "data")).absolute()
-FIGURES_DIR = Path(os.environ.get("L0_FIGURES_DIR", PROJECT_DIR / "data" / "figures")).absolute()
+DATA_DIR = _folder("L0_DATA_DIR", PROJECT_DIR / "data")
+FIGURES_DIR = _folder("L0_FIGURES_DIR", PROJECT_DIR / "data" / "figures")
 
 # which survey records are read: taxcalc, asec or tables, and where the last two lie
-SOURCE = os.environ.get("L0_SOURCE", "taxcalc")
+SOURCE = _source()
 ASEC_ARCHIVE = os.environ.get("L0_ASEC_ARCHIVE", "")
 HOUSEHOLDS_FILE = os.environ.get("L0_HOUSEHOLDS_FILE", "")
 MEMBERS_FILE = os.environ.get("L0_MEMBERS_FILE", "")
@@ -37,8 +61,9 @@ MEMBERS_INCOME_YEAR = _whole_number("L0_MEMBERS_INCOME_YEAR")
 YEARS = ("2021", "2022", "2023")
 DEFAULT_YEAR = "2022"
 
-# a tenth of the survey: ten times faster simulations at a held-out error close to the whole file's
-BUDGET = _whole_number("L0_BUDGET") or 20_000
+# a tenth of the survey, and more households than there are targets to reproduce
+_budget = _whole_number("L0_BUDGET")
+BUDGET = 20_000 if _budget is None else _budget
 
 # one seed for everything drawn; nothing depends on its value but which draw it is
 SEED = 2022
@@ -49,8 +74,8 @@ GATE_SHARE = 0.75
 # a seventh of each family judges the fit; more would starve small families
 HELD_OUT_SHARE = 0.15
 
-# a bound that the default year never meets; with fewer targets a handful of households would
-# otherwise carry what the survey hardly records, such as business losses
+# in years with few targets a handful of households would otherwise carry what the survey hardly
+# records, such as business losses, at a hundred times their share
 MAX_WEIGHT_RATIO = 30.0
 
 # with fewer households a total has a sampling error near a fifth, and thinning to a tenth
@@ -67,10 +92,12 @@ LIMIT_HELD_OUT_MEDIAN_ERROR = 0.10  # unseen totals may miss by twice as much
 LIMIT_SHARE_WITHIN_10PCT = 0.80  # four of five fitted totals are close
 LIMIT_FAMILY_MEDIAN_ERROR = 0.25  # no subject is given up for the others
 LIMIT_POPULATION_ERROR = 0.01  # per head figures move by no more
-LIMIT_HOUSEHOLDS_ERROR = 0.15  # the totals reached need larger households than the sample has
+LIMIT_HOUSEHOLDS_ERROR = 0.10  # no published number at hand: the survey's own, in scale
 LIMIT_EFFECTIVE_SHARE = 0.25  # one household in four still counts after weighting
 LIMIT_WEIGHT_RATIO = 50.0  # no household stands for fifty of its like, should the bound be lifted
+LIMIT_FAMILY_SHARE_WITHIN_10PCT = 0.40  # of any family, two of five fitted totals are close
 LIMIT_HELD_OUT_TARGETS = 30  # a median of fewer says nothing
+FAMILY_TARGETS = 30  # families with fewer fitted targets are shown, not judged
 
 # Monday before working hours where the publishers are
 REBUILD_CRON = "0 5 * * 1"
@@ -78,6 +105,6 @@ REBUILD_TIMEZONE = "America/New_York"
 SENSOR_SECONDS = 300
 
 # schedules and sensors stay off for someone who only looks
-AUTOMATION_ON = os.environ.get("L0_AUTOMATION", "off") == "on"
+AUTOMATION_ON = _switch("L0_AUTOMATION")
 
 OWNERS = ["team:survey"]

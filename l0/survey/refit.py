@@ -29,7 +29,7 @@ class RefitSettings:
 
     epochs: int = 300
     rate: float = 0.1
-    penalty: float = 0.03  # Kullback-Leibler, towards the scaled design weights
+    penalty: float = 0.1  # Kullback-Leibler, towards the scaled design weights
     max_weight_ratio: float | None = None  # to the scaled design weights; None for no bound
 
     def __post_init__(self) -> None:

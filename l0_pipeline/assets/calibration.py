@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from l0_pipeline import checks
+from l0_pipeline import checks, provenance
 from l0_pipeline.io_managers import TABLE
 from l0_pipeline.logic import matrix
 from l0_pipeline.logic.design import population, scaled_design_weights
@@ -57,6 +57,7 @@ LOG_EVERY = 100  # epochs between two lines in the log
         ),
     },
     check_specs=[
+        checks.schema_and_keys("training_history", "stage", "epoch"),
         checks.schema_and_keys("calibrated_weights", "household_id"),
         checks.blocking(
             "calibrated_weights",
@@ -129,6 +130,7 @@ def train_gates(
                 "effective_sample_size": result.effective_sample_size,
                 "largest_weight_ratio": result.realized_max_weight_ratio,
                 "device": compute_device.describe(),
+                provenance.MADE_WITH: provenance.made_with(training_run=training_run),
                 "training": evidence.plot(plots.training(history)),
                 "weights": evidence.plot(
                     plots.histogram(
@@ -147,7 +149,8 @@ def train_gates(
                         value=int((result.weights > 0).sum()),
                         wanted=training_run.budget,
                     ),
-                ]
+                ],
+                asset="calibrated_weights",
             ),
         )
     if "training_history" in context.selected_output_names:
@@ -155,6 +158,10 @@ def train_gates(
             asset_key="training_history",
             value=history,
             metadata={"training": evidence.plot(plots.training(history))},
+            check_results=checks.told(
+                [checks.judge_table(history, HISTORY_COLUMNS, "stage", "epoch")],
+                asset="training_history",
+            ),
         )
 
 
@@ -203,6 +210,12 @@ def random_households(
     )
     return dg.MaterializeResult(
         value=table,
-        metadata={"households": len(table), "seed": selection_plan.seed},
+        metadata={
+            "households": len(table),
+            "seed": selection_plan.seed,
+            provenance.MADE_WITH: provenance.made_with(
+                training_run=training_run, selection_plan=selection_plan
+            ),
+        },
         check_results=[checks.judge_table(table, RANDOM_COLUMNS, "household_id")],
     )

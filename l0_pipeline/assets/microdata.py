@@ -5,10 +5,20 @@ import polars as pl
 
 from l0_pipeline import checks
 from l0_pipeline.io_managers import TABLE
+from l0_pipeline.logic.measures import AGE_BANDS
 from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.tables import TAX_OUTPUT_COLUMNS, descriptions
 from l0_pipeline.partitions import years
 from l0_pipeline.settings import OWNERS
+
+# what every source has; benefits and incomes differ between them
+REQUIRED_OF_HOUSEHOLDS = (
+    "household_id", "state_fips", "income_year", "persons", "tax_units", "design_weight",
+)  # fmt: skip
+REQUIRED_OF_TAX_UNITS = (
+    "household_id", "unit_id", "state_fips", "persons", *AGE_BANDS.values(), "MARS", "XTOT",
+    "age_head",
+)  # fmt: skip
 
 
 @dg.asset(
@@ -55,7 +65,9 @@ def households(raw_cps_extract: pl.DataFrame) -> dg.MaterializeResult:
         },
         check_results=checks.told(
             [
-                checks.judge_table(table, schema.HOUSEHOLD_COLUMNS, "household_id", optional=True),
+                checks.judge_table(
+                    table, schema.HOUSEHOLD_COLUMNS, "household_id", required=REQUIRED_OF_HOUSEHOLDS
+                ),
                 checks.judge_weights(table["design_weight"].to_numpy()),
             ]
         ),
@@ -92,7 +104,9 @@ def tax_units(raw_cps_extract: pl.DataFrame, households: pl.DataFrame) -> dg.Mat
         },
         check_results=checks.told(
             [
-                checks.judge_table(table, schema.TAX_UNIT_COLUMNS, "unit_id", optional=True),
+                checks.judge_table(
+                    table, schema.TAX_UNIT_COLUMNS, "unit_id", required=REQUIRED_OF_TAX_UNITS
+                ),
                 checks.judge_equal("every_unit_has_its_household", value=len(orphans), wanted=0),
             ]
         ),

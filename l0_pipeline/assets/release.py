@@ -1,11 +1,13 @@
 """The release: sparse tables with their weights and the evidence, published whole or not at all."""
 
+from pathlib import Path
+
 import dagster as dg
 import polars as pl
 
-from l0_pipeline import checks, provenance
+from l0_pipeline import checks, limits, provenance
 from l0_pipeline.logic import fit
-from l0_pipeline.logic.design import population
+from l0_pipeline.logic.design import population, relative_difference
 from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.release.dictionary import data_dictionary
 from l0_pipeline.logic.release.licence import licence_of
@@ -19,7 +21,13 @@ from l0_pipeline.resources.figures import FiguresSource
 from l0_pipeline.resources.plans import CheckLimits, SelectionPlan, TargetPlan
 from l0_pipeline.resources.release_store import ReleaseStore, installed_versions
 from l0_pipeline.resources.training_run import TrainingRun
+from l0_pipeline.resources.variables import VariableDictionary, figures_digest
 from l0_pipeline.settings import OWNERS
+
+INPUTS = (
+    "raw_cps_extract", "households", "tax_units", "tax_outputs", "calibrated_weights",
+    "random_households", "selected_households", "target_fit", "target_accounting",
+)  # fmt: skip
 
 
 @dg.asset(
@@ -46,6 +54,7 @@ def published_dataset(
     target_accounting: pl.DataFrame,
     cps_source: CpsSource,
     figures_source: FiguresSource,
+    variable_dictionary: VariableDictionary,
     training_run: TrainingRun,
     target_plan: TargetPlan,
     selection_plan: SelectionPlan,
@@ -56,19 +65,31 @@ def published_dataset(
 
     Written to a temporary folder, read back, and moved into place in one rename; `latest` moves
     last. A release is read-only and never changed: the same inputs and settings give the same
-    release id. Built only when every check before it has passed.
+    release id. Refused when a limit is not met, when a table was made with other settings than
+    the manifest would state, or before the latest version of what it was made from.
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic.calibration import quality
 
     year = int(context.partition_key)
-    source_digest, figures_digest = cps_source.digest(), figures_source.digest(year)
-    provenance.refuse_changed_input(
+    source_digest = cps_source.digest()
+    totals_digest = figures_digest(figures_source, variable_dictionary, year)
+    provenance.refuse_stale(context, assets=INPUTS)
+    provenance.refuse_changed_files(
         context, asset="raw_cps_extract", digest=source_digest, files="The survey's files"
     )
-    provenance.refuse_changed_input(
-        context, asset="published_figures", digest=figures_digest, files="The figures' files"
+    provenance.refuse_changed_files(
+        context, asset="published_figures", digest=totals_digest, files="The figures' files"
     )
+    for asset in ("targets", "target_accounting"):
+        provenance.refuse_changed_settings(context, asset=asset, target_plan=target_plan)
+    provenance.refuse_changed_settings(
+        context, asset="calibrated_weights", training_run=training_run
+    )
+    for asset in ("random_households", "selected_households"):
+        provenance.refuse_changed_settings(
+            context, asset=asset, training_run=training_run, selection_plan=selection_plan
+        )
     ids = households["household_id"]
     design = calibrated_weights["scaled_design_weight"].to_numpy()
     of_weights = {
@@ -81,14 +102,26 @@ def published_dataset(
         for name, weights in of_weights.items()
     }
     roles = dict(target_fit.group_by("role").len().rows())
-    residents = population(target_accounting)
-    persons = float((households["persons"].to_numpy() * of_weights["released"]).sum())
+    population_error = relative_difference(
+        households, of_weights["released"], population(target_accounting)
+    )
+    limits.refuse_beyond_limits(
+        [
+            *limits.judge_selection(
+                weights=selected_households["weight"].to_numpy(),
+                ratios=selected_households["weight_ratio"].to_numpy(),
+                design_total=float(design.sum()),
+                limits=check_limits,
+            ),
+            *limits.judge_fit(target_fit, population_error=population_error, limits=check_limits),
+        ]
+    )
     whole = ReleaseQuality(
         households_kept=len(selected_households),
         households_pool=len(households),
         targets_fitted=roles.get("fitted", 0),
         targets_held_out=roles.get("held_out", 0),
-        population_error=persons / residents - 1 if residents else 0.0,
+        population_error=population_error,
         released=numbers["released"],
     )
     tables = release_tables(
@@ -99,6 +132,7 @@ def published_dataset(
         selected_households=selected_households,
         target_fit=target_fit,
     )
+    dictionary = data_dictionary(tables, descriptions=release_descriptions(cps_source.source))
     title = f"Sparse CPS dataset for {year}"
     published = release_store.publish(
         tables,
@@ -112,8 +146,10 @@ def published_dataset(
             ),
             figures=InputFiles(
                 name=f"data/figures/{year}",
-                digest=figures_digest,
-                files=provenance.file_digests(figures_source.files(year)),
+                digest=totals_digest,
+                files=provenance.file_digests(
+                    [*figures_source.files(year), Path(variable_dictionary.file)]
+                ),
             ),
             settings=Settings(
                 training=training_run.model_dump(),
@@ -127,7 +163,7 @@ def published_dataset(
             quality=whole.numbers(),
             licence=licence_of(cps_source.source),
         ),
-        dictionary=data_dictionary(tables, descriptions=release_descriptions(cps_source.source)),
+        dictionary=dictionary,
         texts={
             "summary.txt": lambda path: summary_text(
                 whole,
@@ -147,6 +183,14 @@ def published_dataset(
             "release_id": published.release_id,
             "path": dg.MetadataValue.path(published.path),
             "newly_created": published.created,
+            "dagster/column_schema": dg.TableSchema(
+                [
+                    dg.TableColumn(
+                        row["column"], row["dtype"], f"{row['description']} [{row['unit']}]"
+                    )
+                    for row in dictionary.filter(table="households").iter_rows(named=True)
+                ]
+            ),
             "bytes": sum(path.stat().st_size for path in files),
             "summary": dg.MetadataValue.md(f"```\n{summary}```"),
             "tables": evidence.table(

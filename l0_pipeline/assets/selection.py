@@ -4,10 +4,10 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from l0_pipeline import checks
+from l0_pipeline import checks, limits, provenance
 from l0_pipeline.io_managers import TABLE
 from l0_pipeline.logic import fit, matrix
-from l0_pipeline.logic.design import population
+from l0_pipeline.logic.design import population, relative_difference
 from l0_pipeline.logic.tables import SELECTED_COLUMNS, TARGET_FIT_COLUMNS, descriptions
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.compute_device import ComputeDevice
@@ -37,20 +37,9 @@ from l0_pipeline.settings import OWNERS
             "probabilities_are_known",
             "Every inclusion probability lies in (0, 1], and is 1 where a gate chose.",
         ),
-        checks.blocking(
-            "selected_households",
-            "effective_sample_size",
-            "Effective sample size as a share of the households kept.",
-        ),
-        checks.blocking(
-            "selected_households",
-            "largest_weight_ratio",
-            "Largest weight over scaled design weight.",
-        ),
-        checks.blocking(
-            "selected_households",
-            "households_total",
-            "Weighted number of households against the design's.",
+        *(
+            checks.blocking("selected_households", name, sentence)
+            for name, sentence in limits.SELECTION_CHECKS.items()
         ),
     ],
 )
@@ -92,6 +81,7 @@ def selected_households(
         settings=training_run.refit(),
         device=choose_device(compute_device.device),
     )
+    ratios = weight_ratios(weights, design)
     table = pl.DataFrame(
         {
             "household_id": calibrated_weights["household_id"].gather(chosen.support),
@@ -99,9 +89,9 @@ def selected_households(
             "inclusion_probability": chosen.inclusion_probability,
             "scaled_design_weight": design[chosen.support],
             "weight": weights[chosen.support],
+            "weight_ratio": ratios,
         }
     )
-    ratios = weight_ratios(weights, design)
     effective = effective_sample_size(weights)
     by_state = (
         table.join(households.select("household_id", "state_fips"), on="household_id")
@@ -121,6 +111,10 @@ def selected_households(
             "effective_sample_size": effective,
             "largest_weight_ratio": float(ratios.max()),
             "weighted_households": float(weights.sum()),
+            "households_total": float(weights.sum() / design.sum() - 1),
+            provenance.MADE_WITH: provenance.made_with(
+                training_run=training_run, selection_plan=selection_plan
+            ),
             "by_state": evidence.plot(
                 plots.bars(
                     by_state,
@@ -153,23 +147,11 @@ def selected_households(
                     ),
                     metadata={"smallest": float(chance.min()), "largest": float(chance.max())},
                 ),
-                checks.judge_limit(
-                    "effective_sample_size",
-                    effective / len(table),
-                    at_least=check_limits.effective_share,
-                    setting="effective_share",
-                ),
-                checks.judge_limit(
-                    "largest_weight_ratio",
-                    float(ratios.max()),
-                    at_most=check_limits.weight_ratio,
-                    setting="weight_ratio",
-                ),
-                checks.judge_limit(
-                    "households_total",
-                    float(weights.sum() / design.sum() - 1),
-                    at_most=check_limits.households_error,
-                    setting="households_error",
+                *limits.judge_selection(
+                    weights=weights[chosen.support],
+                    ratios=ratios,
+                    design_total=float(design.sum()),
+                    limits=check_limits,
                 ),
             ]
         ),
@@ -185,18 +167,9 @@ def selected_households(
     metadata={"descriptions": descriptions(TARGET_FIT_COLUMNS)},
     check_specs=[
         checks.schema_and_keys("target_fit", "target_id"),
-        checks.blocking(
-            "target_fit", "fitted_median_error", "Median absolute error of the fitted targets."
-        ),
-        checks.blocking(
-            "target_fit", "held_out_median_error", "Median absolute error of the held-out targets."
-        ),
-        checks.blocking("target_fit", "share_within_10pct", "Share of fitted targets within 10 %."),
-        checks.blocking(
-            "target_fit", "family_median_error", "Largest median error of any family fitted."
-        ),
-        checks.blocking(
-            "target_fit", "population_total", "Weighted persons against the published population."
+        *(
+            checks.blocking("target_fit", name, sentence)
+            for name, sentence in limits.FIT_CHECKS.items()
         ),
     ],
 )
@@ -235,24 +208,21 @@ def target_fit(
         estimates={name: coefficients @ values for name, values in weights.items()},
     ).select(column.name for column in TARGET_FIT_COLUMNS)
     families = fit.by_family(table, weights="released")
-    judged = families.filter(pl.col("fitted") >= check_limits.held_out_targets)
-    residents = population(target_accounting)
-    persons = float((households["persons"].to_numpy() * weights["released"]).sum())
-    medians = {
-        role: fit.median_error(table, weights="released", role=role)
-        for role in ("fitted", "held_out")
-    }
-    close = fit.share_close(table, weights="released", role="fitted")
-    comparison = fit.comparison(table, ("gates", "released", "random", "design"))
+    judged = limits.judged_families(table, limits=check_limits)
+    population_error = relative_difference(
+        households, weights["released"], population(target_accounting)
+    )
+    verdicts = limits.judge_fit(table, population_error=population_error, limits=check_limits)
     return dg.MaterializeResult(
         value=table,
         metadata={
             "targets": len(table),
-            "fitted_median_error": medians["fitted"] or 0.0,
-            "held_out_median_error": medians["held_out"] or 0.0,
-            "share_within_10pct": close or 0.0,
-            "weighted_persons": persons,
-            "comparison": evidence.table(comparison),
+            **{str(verdict.check_name): verdict.metadata["value"] for verdict in verdicts},
+            "families_judged": len(judged),
+            "families_too_small_to_judge": len(families) - len(judged),
+            "comparison": evidence.table(
+                fit.comparison(table, ("gates", "released", "random", "design"))
+            ),
             "worst_fitted": evidence.table(
                 fit.worst(table, weights="released").select(
                     "target_id",
@@ -275,42 +245,13 @@ def target_fit(
                     },
                 )
             ),
+            "families": evidence.table(families),
             "errors_by_family": evidence.plot(plots.family_errors(families)),
         },
         check_results=checks.told(
             [
                 checks.judge_table(table, TARGET_FIT_COLUMNS, "target_id"),
-                checks.judge_limit(
-                    "fitted_median_error",
-                    medians["fitted"],
-                    at_most=check_limits.fitted_median_error,
-                    setting="fitted_median_error",
-                ),
-                checks.judge_limit(
-                    "held_out_median_error",
-                    medians["held_out"],
-                    at_most=check_limits.held_out_median_error,
-                    setting="held_out_median_error",
-                ),
-                checks.judge_limit(
-                    "share_within_10pct",
-                    close,
-                    at_least=check_limits.share_within_10pct,
-                    setting="share_within_10pct",
-                ),
-                checks.judge_limit(
-                    "family_median_error",
-                    judged["fitted_median_error"].max(),  # type: ignore[arg-type]
-                    at_most=check_limits.family_median_error,
-                    setting="family_median_error",
-                ),
-                checks.judge_limit(
-                    "population_total",
-                    None if residents is None else persons / residents - 1,
-                    at_most=check_limits.population_error,
-                    setting="population_error",
-                    may_be_unknown=True,
-                ),
+                *verdicts,
             ]
         ),
     )

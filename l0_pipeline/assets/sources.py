@@ -5,11 +5,26 @@ import polars as pl
 
 from l0_pipeline import checks
 from l0_pipeline.io_managers import TABLE
+from l0_pipeline.logic.microdata.schema import (
+    HOUSEHOLD_COLUMNS,
+    PERSON_COLUMNS,
+    TAX_UNIT_COLUMNS,
+)
+from l0_pipeline.logic.tables import FIGURE_COLUMNS, descriptions
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
-from l0_pipeline.resources.variables import VariableDictionary
+from l0_pipeline.resources.variables import VariableDictionary, figures_digest
 from l0_pipeline.settings import OWNERS
+
+# the extract keeps its source's names; many of them are those of the tables made from it
+SOURCE_COLUMNS = (*HOUSEHOLD_COLUMNS, *PERSON_COLUMNS, *TAX_UNIT_COLUMNS)
+# what tells records apart in each source; a user's own table may hold equal units
+SOURCE_KEYS = {
+    "taxcalc": pl.struct("FLPDYR", "h_seq", "a_lineno"),
+    "asec": pl.struct("PH_SEQ", "A_LINENO"),
+    "tables": pl.int_range(pl.len()),
+}
 
 
 @dg.asset(
@@ -18,9 +33,12 @@ from l0_pipeline.settings import OWNERS
     group_name="sources",
     kinds={"polars", "parquet"},
     owners=OWNERS,
+    metadata={"descriptions": descriptions(SOURCE_COLUMNS)},
     check_specs=[
         checks.blocking(
-            "raw_cps_extract", "has_records", "The source holds records, in the layout it names."
+            "raw_cps_extract",
+            "records_are_distinct",
+            "The source's own key names each record once.",
         )
     ],
 )
@@ -47,8 +65,8 @@ def raw_cps_extract(cps_source: CpsSource) -> dg.MaterializeResult:
         check_results=checks.told(
             [
                 checks.judge_equal(
-                    "has_records",
-                    value=raw.filter(pl.col("source") == cps_source.source).height,
+                    "records_are_distinct",
+                    value=raw.select(SOURCE_KEYS[cps_source.source]).n_unique(),
                     wanted=max(len(raw), 1),
                 )
             ]
@@ -62,15 +80,8 @@ def raw_cps_extract(cps_source: CpsSource) -> dg.MaterializeResult:
     group_name="sources",
     kinds={"csv", "polars"},
     owners=OWNERS,
-    metadata={
-        "descriptions": {
-            "figure_id": "Identifier of the figure [identifier]",
-            "variable": "What is measured, a row of data/figures/variables.csv [name]",
-            "measure": "sum: dollars; count: units with a non-zero amount [name]",
-            "filters": "Who is counted; lower bounds included, upper not [clauses]",
-            "value": "The figure as printed, in units, never in thousands [see unit]",
-        }
-    },
+    metadata={"descriptions": descriptions(FIGURE_COLUMNS)},
+    check_specs=[checks.schema_and_keys("published_figures", "figure_id")],
 )
 def published_figures(
     context: dg.AssetExecutionContext,
@@ -85,7 +96,7 @@ def published_figures(
     """
     year = int(context.partition_key)
     figures = figures_source.read(year, variables=variable_dictionary.read()["variable"].to_list())
-    digest = figures_source.digest(year)
+    digest = figures_digest(figures_source, variable_dictionary, year)
     publishers = figures.group_by("publisher", "table").len().sort("len", descending=True)
     return dg.MaterializeResult(
         value=figures,
@@ -101,4 +112,5 @@ def published_figures(
                 )
             ),
         },
+        check_results=checks.told([checks.judge_table(figures, FIGURE_COLUMNS, "figure_id")]),
     )

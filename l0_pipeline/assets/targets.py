@@ -4,7 +4,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from l0_pipeline import checks, settings
+from l0_pipeline import checks, provenance, settings
 from l0_pipeline.io_managers import ARRAYS, TABLE
 from l0_pipeline.logic import fit, matrix
 from l0_pipeline.logic import targets as target_logic
@@ -53,7 +53,8 @@ def targets(
         value=declared,
         metadata={
             "declared": len(declared),
-            **{role: counts.get(role, 0) for role in target_logic.ROLES},
+            **{f"declared_{role}": counts.get(role, 0) for role in target_logic.ROLES},
+            provenance.MADE_WITH: provenance.made_with(target_plan=target_plan),
         },
         check_results=checks.told(
             [
@@ -179,6 +180,7 @@ def target_accounting(
         value=table,
         metadata={
             "declared": len(table),
+            provenance.MADE_WITH: provenance.made_with(target_plan=target_plan),
             **{role: counts.get(role, 0) for role in target_logic.ROLES},
             "families_fitted": len(fittable),
             "initial_median_error": fit.median_error(initial, weights="design", role="fitted")

@@ -1,5 +1,6 @@
 """The starting weights: the sampling design, raised to the published number of residents."""
 
+import numpy as np
 import polars as pl
 
 from l0_pipeline.logic.errors import InputError
@@ -40,3 +41,14 @@ def scaled_design_weights(households: pl.DataFrame, *, residents: float | None) 
             "`persons` in the source."
         )
     return weights * (1.0 if residents is None else residents / persons)
+
+
+def relative_difference(
+    households: pl.DataFrame,
+    weights: np.ndarray,  # (households,)
+    residents: float | None,
+) -> float | None:
+    """(weighted persons - residents) / residents; None where nothing was published."""
+    if residents is None:
+        return None
+    return float((households["persons"].to_numpy() * weights).sum()) / residents - 1

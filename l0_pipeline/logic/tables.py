@@ -81,6 +81,23 @@ TAX_OUTPUT_COLUMNS: tuple[Column, ...] = (
     ),
 )
 
+FIGURE_COLUMNS: tuple[Column, ...] = (
+    Column("figure_id", pl.String, "identifier", "Name of the figure, unique over all files"),
+    Column("variable", pl.String, "name", "What is measured, a row of data/figures/variables.csv"),
+    Column("measure", pl.String, "name", "sum: dollars; count: units with a non-zero amount"),
+    Column("universe", pl.String, "name", "Filed returns, itemizing returns or residents"),
+    Column("geography", pl.String, "code", "US, two-digit FIPS code, or OA for other areas"),
+    Column("filters", pl.String, "clauses", "Who is counted; lower bounds included, upper not"),
+    Column("value", pl.Float64, "see unit", "The figure as printed, never in thousands"),
+    Column("unit", pl.String, "name", "dollars, returns, persons or households"),
+    Column("year", pl.Int64, "year", "The year that the figure is about"),
+    Column("period", pl.String, "text", "Exactly when"),
+    Column("publisher", pl.String, "name", "Agency that printed the figure"),
+    Column("table", pl.String, "text", "Publication and table"),
+    Column("note", pl.String, "text", "Warnings; empty for none"),
+    Column("family", pl.String, "name", "Subject and level of the figure"),
+)
+
 TARGET_COLUMNS: tuple[Column, ...] = (
     _TARGET_ID,
     Column("family", pl.String, "name", "Subject and level of the figure"),
@@ -153,6 +170,13 @@ SELECTED_COLUMNS: tuple[Column, ...] = (
     ),
     _SCALED_DESIGN_WEIGHT,
     Column("weight", pl.Float64, WEIGHT, "Calibrated weight: households it stands for"),
+    Column(
+        "weight_ratio",
+        pl.Float64,
+        "ratio",
+        "Weight over the design weight of a household kept, all of these raised by one factor to "
+        "the total of the whole survey: 1 where thinning alone made the weight",
+    ),
 )
 
 RANDOM_COLUMNS: tuple[Column, ...] = (

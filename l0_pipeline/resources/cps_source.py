@@ -77,6 +77,10 @@ class CpsSource(dg.ConfigurableResource):  # type: ignore[type-arg]
             _existing(self.members_file, option="members_file"),
         ]
 
+    def is_remote(self) -> bool:
+        """Whether reading may download."""
+        return self.source == "asec" and "://" in self.asec_archive
+
     def digest(self) -> str:
         """SHA-256 over the bytes of the files, one after the other."""
         digest = hashlib.sha256()

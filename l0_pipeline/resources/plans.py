@@ -63,7 +63,18 @@ class CheckLimits(dg.ConfigurableResource["CheckLimits"]):
     family_median_error: float = Field(
         default=settings.LIMIT_FAMILY_MEDIAN_ERROR,
         ge=0,
-        description="Largest median error of any family with at least held_out_targets targets.",
+        description="Largest median error of the fitted targets of any judged family.",
+    )
+    family_share_within_10pct: float = Field(
+        default=settings.LIMIT_FAMILY_SHARE_WITHIN_10PCT,
+        ge=0,
+        le=1,
+        description="Smallest share within 10 % of the fitted targets of any judged family.",
+    )
+    family_targets: int = Field(
+        default=settings.FAMILY_TARGETS,
+        ge=1,
+        description="Fitted targets from which on a family is judged.",
     )
     population_error: float = Field(
         default=settings.LIMIT_POPULATION_ERROR,
@@ -89,5 +100,5 @@ class CheckLimits(dg.ConfigurableResource["CheckLimits"]):
     held_out_targets: int = Field(
         default=settings.LIMIT_HELD_OUT_TARGETS,
         ge=0,
-        description="Fewest held-out targets, and fewest of a family judged alone.",
+        description="Fewest held-out targets.",
     )

@@ -71,7 +71,7 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
     refit_epochs: int = Field(default=300, ge=1, le=100_000, description="Epochs without gates.")
     refit_rate: float = Field(default=0.1, gt=0, le=1, description="Adam's rate in the refit.")
     refit_penalty: float = Field(
-        default=0.03, ge=0, le=100, description="Kullback-Leibler penalty of the refit."
+        default=0.1, ge=0, le=100, description="Kullback-Leibler penalty of the refit."
     )
 
     max_weight_ratio: float | None = Field(

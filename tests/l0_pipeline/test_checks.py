@@ -14,8 +14,10 @@ COLUMNS = (
 GOOD = pl.DataFrame({"unit_id": [1, 2], "wages": [0.5, 7.0]})
 
 
-def _shown(frame: pl.DataFrame, *, optional: bool = False) -> tuple[bool, dict[str, object]]:
-    verdict = checks.judge_table(frame, COLUMNS, "unit_id", optional=optional)
+def _shown(
+    frame: pl.DataFrame, *, required: list[str] | None = None
+) -> tuple[bool, dict[str, object]]:
+    verdict = checks.judge_table(frame, COLUMNS, "unit_id", required=required)
     assert verdict.check_name == "schema_and_keys"
     return verdict.passed, {name: value.value for name, value in verdict.metadata.items()}
 
@@ -52,13 +54,13 @@ def test_a_table_that_is_not_as_described_fails_and_says_why(
 
 
 def test_optional_columns_may_be_absent_but_not_of_another_type_or_unknown():
-    assert _shown(GOOD.drop("wages"), optional=True)[0]
-    assert not _shown(GOOD.with_columns(wages=pl.lit("7")), optional=True)[0]
-    assert not _shown(GOOD.with_columns(tips=pl.lit(1)), optional=True)[0]
+    assert _shown(GOOD.drop("wages"), required=["unit_id"])[0]
+    assert not _shown(GOOD.with_columns(wages=pl.lit("7")), required=["unit_id"])[0]
+    assert not _shown(GOOD.with_columns(tips=pl.lit(1)), required=["unit_id"])[0]
 
 
 def test_a_key_is_never_optional():
-    assert not _shown(GOOD.drop("unit_id"), optional=True)[0]
+    assert not _shown(GOOD.drop("unit_id"), required=["unit_id"])[0]
 
 
 def test_a_key_of_two_columns_names_rows_together():

@@ -384,7 +384,7 @@ Sparse CPS dataset for 2022
   Median error of the held-out targets                  6.20 %
   Fitted targets within 10 %                           87.40 %
   Effective sample size                                6,120
-  Largest weight ratio (to scaled design)               48.2
+  Largest weight ratio (see weight_ratio)               48.2
 
   Households               Fitted   Held-out    Within   Effective    Largest
   chosen by                median     median      10 %      sample     weight

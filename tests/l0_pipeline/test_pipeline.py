@@ -10,9 +10,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from dagster_polars import PolarsParquetIOManager
 
-from l0_pipeline.io_managers import NpzIOManager
+from l0_pipeline.io_managers import NpzIOManager, WholeParquetIOManager
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
@@ -131,7 +130,7 @@ def _run(build: Build, asset: str, **changed: Any) -> None:
         "figures_source": FiguresSource(figures_dir=str(figures)),
         "variable_dictionary": VariableDictionary(file=str(figures / "variables.csv")),
         "release_store": ReleaseStore(releases_dir=str(build.releases)),
-        "io_manager": PolarsParquetIOManager(base_dir=str(data / "tables")),
+        "io_manager": WholeParquetIOManager(base_dir=str(data / "tables")),
         "npz_io_manager": NpzIOManager(folder=str(data / "arrays")),
         "warehouse_io_manager": WarehouseTableIOManager(database=str(data / "warehouse.duckdb")),
     }

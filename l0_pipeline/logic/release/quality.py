@@ -32,14 +32,15 @@ class ReleaseQuality:
     households_pool: int
     targets_fitted: int
     targets_held_out: int
-    population_error: float  # signed: (weighted persons - published) / published
+    population_error: float | None  # signed: (weighted persons - published) / published;
+    # None where nothing was published
     released: FitQuality
 
     def __post_init__(self) -> None:
         _refuse_non_finite(self._own(), where="quality of a release")
 
     def numbers(self) -> dict[str, float]:
-        """Name -> number, in the order of the fields; a held-out error that is None is left out."""
+        """Name -> number, in the order of the fields; what is None is left out."""
         both = self._own() | asdict(self.released)
         return {name: float(number) for name, number in both.items() if number is not None}
 

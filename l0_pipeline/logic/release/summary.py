@@ -68,7 +68,7 @@ def _ten(quality: ReleaseQuality) -> list[tuple[str, str]]:
         ("Median error of the held-out targets", _percent(fit.held_out_median_error)),
         ("Fitted targets within 10 %", _percent(fit.share_within_10pct)),
         ("Effective sample size", f"{fit.effective_sample_size:,.0f}"),
-        ("Largest weight ratio (to scaled design)", _ratio(fit.largest_weight_ratio)),
+        ("Largest weight ratio (see weight_ratio)", _ratio(fit.largest_weight_ratio)),
     ]
 
 

@@ -1,0 +1,133 @@
+"""What a release must reach, judged where the numbers are made and again before publishing.
+
+The same verdicts guard `selected_households` and `target_fit`, and `published_dataset` asks them
+once more of the tables in its hands, since any asset can be materialized alone.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from l0_pipeline import checks
+from l0_pipeline.logic import fit
+from l0_pipeline.resources.plans import CheckLimits
+
+SELECTION_CHECKS = {
+    "effective_sample_size": "Effective sample size as a share of the households kept.",
+    "largest_weight_ratio": "Largest weight over the design weight, raised to the same total.",
+    "households_total": "Weighted number of households against the design's, in scale.",
+}
+FIT_CHECKS = {
+    "fitted_median_error": "Median absolute error of the fitted targets.",
+    "held_out_median_error": "Median absolute error of the held-out targets.",
+    "share_within_10pct": "Share of fitted targets within 10 %.",
+    "family_median_error": "Largest median error of the fitted targets of any judged family.",
+    "family_share_within_10pct": "Smallest share within 10 % of the fitted targets of any "
+    "judged family.",
+    "population_total": "Weighted persons against the published population.",
+}
+
+
+def judge_selection(
+    *,
+    weights: np.ndarray,  # (households kept,)
+    ratios: np.ndarray,  # (households kept,)
+    design_total: float,
+    limits: CheckLimits,
+) -> list[dg.AssetCheckResult]:
+    """The verdicts of ``SELECTION_CHECKS``."""
+    effective = float(weights.sum() ** 2 / np.square(weights).sum())
+    return [
+        checks.judge_limit(
+            "effective_sample_size",
+            effective / len(weights),
+            at_least=limits.effective_share,
+            setting="effective_share",
+        ),
+        checks.judge_limit(
+            "largest_weight_ratio",
+            float(ratios.max()),
+            at_most=limits.weight_ratio,
+            setting="weight_ratio",
+        ),
+        checks.judge_limit(
+            "households_total",
+            float(weights.sum()) / design_total - 1,
+            at_most=limits.households_error,
+            setting="households_error",
+        ),
+    ]
+
+
+def judge_fit(
+    target_fit: pl.DataFrame, *, population_error: float | None, limits: CheckLimits
+) -> list[dg.AssetCheckResult]:
+    """The verdicts of ``FIT_CHECKS`` on the released weights."""
+    judged = judged_families(target_fit, limits=limits)
+    return [
+        checks.judge_limit(
+            "fitted_median_error",
+            fit.median_error(target_fit, weights="released", role="fitted"),
+            at_most=limits.fitted_median_error,
+            setting="fitted_median_error",
+        ),
+        checks.judge_limit(
+            "held_out_median_error",
+            fit.median_error(target_fit, weights="released", role="held_out"),
+            at_most=limits.held_out_median_error,
+            setting="held_out_median_error",
+        ),
+        checks.judge_limit(
+            "share_within_10pct",
+            fit.share_close(target_fit, weights="released", role="fitted"),
+            at_least=limits.share_within_10pct,
+            setting="share_within_10pct",
+        ),
+        checks.judge_limit(
+            "family_median_error",
+            _number(judged["fitted_median_error"].max()),
+            at_most=limits.family_median_error,
+            setting="family_median_error",
+        ),
+        checks.judge_limit(
+            "family_share_within_10pct",
+            _number(judged["fitted_within_10pct"].min()),
+            at_least=limits.family_share_within_10pct,
+            setting="family_share_within_10pct",
+        ),
+        checks.judge_limit(
+            "population_total",
+            population_error,
+            at_most=limits.population_error,
+            setting="population_error",
+            may_be_unknown=True,
+        ),
+    ]
+
+
+def judged_families(target_fit: pl.DataFrame, *, limits: CheckLimits) -> pl.DataFrame:
+    """The families with enough fitted targets to be judged alone."""
+    families = fit.by_family(target_fit, weights="released")
+    return families.filter(pl.col("fitted") >= limits.family_targets)
+
+
+def refuse_beyond_limits(results: Sequence[dg.AssetCheckResult]) -> None:
+    """Stop, with no retry, when any verdict is a failure that blocks."""
+    failed = [
+        result
+        for result in checks.told(results)
+        if not result.passed and result.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    if failed:
+        names = ", ".join(str(result.check_name) for result in failed)
+        raise dg.Failure(
+            f"Nothing was published: {names} beyond the limits of the resource check_limits. "
+            "Earlier releases are as they were.",
+            allow_retries=False,
+        )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
