@@ -97,7 +97,7 @@ LIMIT_EFFECTIVE_SHARE = 0.25  # one household in four still counts after weighti
 LIMIT_WEIGHT_RATIO = 50.0  # no household stands for fifty of its like, should the bound be lifted
 LIMIT_FAMILY_SHARE_WITHIN_10PCT = 0.40  # of any family, two of five fitted totals are close
 LIMIT_HELD_OUT_TARGETS = 30  # a median of fewer says nothing
-FAMILY_TARGETS = 30  # families with fewer fitted targets are shown, not judged
+LIMIT_FAMILY_TARGETS = 30  # families with fewer fitted targets are shown, not judged
 
 # Monday before working hours where the publishers are
 REBUILD_CRON = "0 5 * * 1"

@@ -72,7 +72,7 @@ class CheckLimits(dg.ConfigurableResource["CheckLimits"]):
         description="Smallest share within 10 % of the fitted targets of any judged family.",
     )
     family_targets: int = Field(
-        default=settings.FAMILY_TARGETS,
+        default=settings.LIMIT_FAMILY_TARGETS,
         ge=1,
         description="Fitted targets from which on a family is judged.",
     )

@@ -122,7 +122,7 @@ def test_the_penalty_told_is_the_divergence_from_the_scaled_design():
     start, records = np.array([15.0, 40.0]), []
     refit(problem, [0, 1], start=start, settings=QUICK_REFIT, on_progress=records.append)
     divergence = (start * np.log(start / 20) - start + 20).sum()
-    assert records[0].penalty == pytest.approx(0.03 / 40 * divergence, rel=1e-5)
+    assert records[0].penalty == pytest.approx(QUICK_REFIT.penalty / 40 * divergence, rel=1e-5)
 
 
 def test_an_operator_at_hand_gives_the_same_bytes():

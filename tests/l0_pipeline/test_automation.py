@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from l0_pipeline.automation import input_changed, weekly_rebuild
 from l0_pipeline.definitions import defs
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
+from l0_pipeline.resources.variables import VariableDictionary
 from l0_pipeline.settings import YEARS
 
 
@@ -50,19 +52,28 @@ def test_automation_is_off_for_someone_who_only_looks():
 
 
 @pytest.fixture
-def figures(tmp_path: Path) -> Path:
+def inputs(tmp_path: Path) -> Path:
     for year in YEARS:
         (tmp_path / year).mkdir()
         (tmp_path / year / "totals.csv").write_text("figure_id\n")
+    (tmp_path / "variables.csv").write_text("variable\n")
+    for name in ("households", "members"):
+        pl.DataFrame({"household_id": [1]}).write_parquet(tmp_path / f"{name}.parquet")
     return tmp_path
 
 
-def _look(figures: Path, cursor: str | None) -> tuple[list[dg.RunRequest], str]:
+def _look(inputs: Path, cursor: str | None) -> tuple[list[dg.RunRequest], str]:
     context = dg.build_sensor_context(
         cursor=cursor,
         resources={
-            "cps_source": CpsSource(),
-            "figures_source": FiguresSource(figures_dir=str(figures)),
+            "cps_source": CpsSource(
+                source="tables",
+                households_file=str(inputs / "households.parquet"),
+                members_file=str(inputs / "members.parquet"),
+                members_income_year=2022,
+            ),
+            "figures_source": FiguresSource(figures_dir=str(inputs)),
+            "variable_dictionary": VariableDictionary(file=str(inputs / "variables.csv")),
         },
     )
     found = input_changed(context)
@@ -71,14 +82,38 @@ def _look(figures: Path, cursor: str | None) -> tuple[list[dg.RunRequest], str]:
     return list(found.run_requests), found.cursor
 
 
-def test_the_first_look_remembers_and_a_changed_figure_rebuilds_its_year_once(figures: Path):
-    nothing, cursor = _look(figures, None)
+def test_the_first_look_remembers_and_a_changed_figure_rebuilds_its_year_once(inputs: Path):
+    nothing, cursor = _look(inputs, None)
     assert nothing == []
-    assert set(json.loads(cursor)) == set(YEARS)
-    still_nothing, cursor = _look(figures, cursor)
+    assert set(json.loads(cursor)["digests"]) == set(YEARS)
+    still_nothing, cursor = _look(inputs, cursor)
     assert still_nothing == []
-    (figures / "2021" / "totals.csv").write_text("figure_id\nnew\n")
-    requests, cursor = _look(figures, cursor)
+    (inputs / "2021" / "totals.csv").write_text("figure_id\nnew\n")
+    requests, cursor = _look(inputs, cursor)
     assert [request.partition_key for request in requests] == ["2021"]
-    again, _ = _look(figures, cursor)
+    again, _ = _look(inputs, cursor)
     assert again == []
+
+
+@pytest.mark.parametrize("name", ["households.parquet", "variables.csv"])
+def test_a_change_of_the_survey_or_the_dictionary_rebuilds_every_year(inputs: Path, name: str):
+    _, cursor = _look(inputs, None)
+    (inputs / name).write_bytes(b"other bytes")
+    requests, _ = _look(inputs, cursor)
+    assert [request.partition_key for request in requests] == list(YEARS)
+
+
+def test_a_change_back_and_forth_asks_for_a_run_each_time(inputs: Path):
+    _, cursor = _look(inputs, None)
+    keys = set()
+    for text in ("new\n", "figure_id\n", "new\n"):
+        (inputs / "2021" / "totals.csv").write_text(text)
+        (request,), cursor = _look(inputs, cursor)
+        keys.add(request.run_key)
+    assert len(keys) == 3
+
+
+def test_an_archive_at_an_address_is_not_downloaded_by_looking(inputs: Path):
+    remote = CpsSource(source="asec", asec_archive="https://example.org/asecpub23csv.zip")
+    assert remote.is_remote()
+    assert not CpsSource().is_remote()

@@ -16,6 +16,7 @@ from l0_pipeline.logic.errors import InputError
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
+from l0_pipeline.resources.plans import CheckLimits, SelectionPlan, TargetPlan
 from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
@@ -113,6 +114,28 @@ def test_a_limit_that_is_not_met_ends_the_command_and_publishes_nothing(built: B
     assert sorted(os.listdir(built.releases)) == before
 
 
+def test_a_release_alone_is_refused_when_its_limit_is_not_met(built: Build):
+    before = sorted(os.listdir(built.releases))
+    with pytest.raises(dg.Failure, match="held_out_median_error beyond the limits"):
+        _run(built, "published_dataset", check_limits=CheckLimits(held_out_median_error=0.0001))
+    assert sorted(os.listdir(built.releases)) == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"training_run": TrainingRun(budget=BUDGET, seed=999)}, "`calibrated_weights`.*settings"),
+        ({"selection_plan": SelectionPlan(gate_share=0.1)}, "`random_households`.*gate_share"),
+        ({"target_plan": TargetPlan(held_out_share=0.5)}, "`targets`.*held_out_share"),
+    ],
+)
+def test_a_manifest_cannot_state_settings_that_did_not_make_the_tables(
+    built: Build, changed: dict[str, Any], message: str
+):
+    with pytest.raises(InputError, match=message):
+        _run(built, "published_dataset", **changed)
+
+
 def _run(build: Build, asset: str, **changed: Any) -> None:
     """One asset on the built inputs, in this process."""
     from l0_pipeline import definitions
@@ -126,6 +149,7 @@ def _run(build: Build, asset: str, **changed: Any) -> None:
     data = build.folder / "data"
     figures = build.folder / "figures"
     usual = dict(definitions.defs.resources or {}) | {
+        "training_run": TrainingRun(budget=BUDGET),
         "cps_source": source,
         "figures_source": FiguresSource(figures_dir=str(figures)),
         "variable_dictionary": VariableDictionary(file=str(figures / "variables.csv")),
@@ -185,4 +209,10 @@ def test_a_release_is_refused_when_an_input_changed_after_it_was_read(built: Bui
         members_income_year=2014,
     )
     with pytest.raises(InputError, match="changed after `raw_cps_extract`"):
-        _run(built, "published_dataset", cps_source=source, training_run=TrainingRun(budget=BUDGET))
+        _run(built, "published_dataset", cps_source=source)
+
+
+def test_a_release_is_refused_when_a_table_is_older_than_what_it_was_made_from(built: Build):
+    _run(built, "tax_units")
+    with pytest.raises(InputError, match="was made before the latest `tax_units`"):
+        _run(built, "published_dataset")
