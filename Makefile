@@ -26,7 +26,10 @@ TIDY := sed -u -E \
 	-e 's/^[0-9-]{10} ([0-9:]{8}) .0000 - dagster - INFO - [a-z_]+ - [0-9a-f-]{36} - /\1  /'
 
 run: install home ## build the default release (YEAR=2022) and print how good it is
-	@$(BIN)/dg launch --job rebuild --partition $(YEAR) 2>&1 | $(TIDY)
+	@$(BIN)/dg launch --job rebuild --partition $(YEAR) 2>&1 | $(TIDY) | tee "$(DAGSTER_HOME)/run.log" \
+		|| { echo; echo "What went wrong:"; \
+			grep -E '(InputError|Failure): |check [a-z0-9_]+ failed: |validation error' \
+				"$(DAGSTER_HOME)/run.log" | sort -u; exit 1; }
 	@echo && cat "$(DATA)/releases/latest-$(YEAR)/summary.txt"
 
 test: install browser ## run the whole test suite

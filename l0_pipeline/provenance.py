@@ -91,7 +91,8 @@ def refuse_changed_files(
         raise InputError(
             f"{files} changed after `{asset}` for {context.partition_key} was built: their "
             f"SHA-256 is {digest[:12]}, it was {str(recorded)[:12]}. Materialize "
-            f"`{asset}` and everything after it again."
+            f"`{asset}` and everything after it again; if nothing changed, another build with "
+            "other inputs used this DAGSTER_HOME: give each its own."
         )
 
 

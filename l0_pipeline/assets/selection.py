@@ -120,7 +120,7 @@ def selected_households(
                     by_state,
                     names="state_fips",
                     values={"l0": "chosen by gates", "random": "drawn at random"},
-                    title="Households kept, by state (FIPS code)",
+                    title="Households kept, by state (FIPS code), in numbers",
                 )
             ),
             "weight_ratios": evidence.plot(
@@ -225,13 +225,14 @@ def target_fit(
             ),
             "worst_fitted": evidence.table(
                 fit.worst(table, weights="released").select(
-                    "target_id",
+                    "variable",
+                    "released_error",
                     "geography",
-                    "condition",
                     "value",
                     "released_estimate",
-                    "released_error",
                     "kept_support",
+                    "condition",
+                    "target_id",
                 )
             ),
             "errors": evidence.plot(

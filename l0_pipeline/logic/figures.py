@@ -95,7 +95,7 @@ def validate_figures(
     Returns:
         ``COLUMNS`` in order, with ``filters`` in canonical text (equal filters are equal texts),
         ``value`` as a float, ``year`` as an integer, and ``family`` appended: subject and level,
-        such as ``wages, areas``.
+        such as ``wages, states``.
 
     Raises:
         InputError: with the file, and line, column, what was read and what is allowed for the
@@ -263,7 +263,9 @@ def _family(variable: pl.Series) -> pl.Expr:
     """Subject and level: coarse enough to average an error over, fine enough to locate it."""
     names = variable.unique().to_list()
     subject = pl.col("variable").replace_strict(names, [_subject(name) for name in names])
-    level = pl.when(pl.col("geography") == NATION).then(pl.lit("nation")).otherwise(pl.lit("areas"))
+    level = (
+        pl.when(pl.col("geography") == NATION).then(pl.lit("nation")).otherwise(pl.lit("states"))
+    )
     return pl.format("{}, {}", subject, level)
 
 

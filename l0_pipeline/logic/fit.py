@@ -65,8 +65,8 @@ def comparison(fit: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
             {"weights": name}
             | {
                 f"{role}_{label}": number(fit, weights=name, role=role)
-                for role in ("fitted", "held_out")
-                for label, number in (("median_error", median_error), ("within_10pct", share_close))
+                for label, number in (("median", median_error), ("close", share_close))
+                for role in ("held_out", "fitted")
             }
             for name in names
         ]

@@ -25,8 +25,10 @@ def training(history: pl.DataFrame) -> Figure:
     loss.set(xlabel="epoch", title="Loss: mean capped relative error")
     loss.legend(frameon=False)
     count.plot(gates["epoch"], gates["expected_count"], color=BLUE, label="expected open gates")
-    count.plot(gates["epoch"], gates["budget"], color=ORANGE, linestyle=":", label="budget")
-    count.set(yscale="log", xlabel="epoch", title="Households")
+    if len(gates):
+        budget = gates["budget"][-1]
+        count.axhline(budget, color=ORANGE, linestyle=":", label=f"budget: {budget:,.0f}")
+    count.set(yscale="log", xlabel="epoch", title="Open gates")
     count.legend(frameon=False)
     temperature.plot(gates["epoch"], gates["temperature"], color=BLUE)
     temperature.set(xlabel="epoch", title="Temperature", ylim=(0, None))

@@ -70,7 +70,7 @@ def test_a_good_row_keeps_its_text_and_gets_types_and_a_family():
     assert first["filters"] == "agi >= 1 & agi < 5000"
     assert first["family"] == "wages, nation"
     assert second["filters"] == ""
-    assert second["family"] == "returns filed, areas"
+    assert second["family"] == "returns filed, states"
 
 
 def test_a_variable_without_a_subject_is_a_family_of_its_own():
@@ -80,7 +80,7 @@ def test_a_variable_without_a_subject_is_a_family_of_its_own():
         variables=["rent_paid_by_elves", "elf_hats"],
         year=2022,
     )
-    assert figures["family"].to_list() == ["partnerships, rents and estates, areas"]
+    assert figures["family"].to_list() == ["partnerships, rents and estates, states"]
     hats = _frame(GOOD | {"variable": "elf_hats"})
     figures = validate_figures(hats, file="own.csv", variables=["elf_hats"], year=2022)
     assert figures["family"].to_list() == ["elf hats, nation"]

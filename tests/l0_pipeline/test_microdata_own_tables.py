@@ -6,7 +6,9 @@ import polars as pl
 import pytest
 
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.measures import unit_measures
 from l0_pipeline.logic.microdata import schema
+from l0_pipeline.logic.tax_model import TAX_OUTPUT_COLUMNS
 from l0_pipeline.resources.cps_source import CpsSource
 
 HOUSEHOLDS = pl.DataFrame(
@@ -232,3 +234,15 @@ def test_a_file_that_is_not_parquet_or_is_cut_short_is_refused(tmp_path: Path, k
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=f"{keep} bytes that cannot be read as a Parquet file"):
         tables.read()
+
+
+def test_the_four_required_columns_and_wages_go_all_the_way_to_the_measures(tmp_path: Path):
+    wages = pl.Series([30_000.0, 0.0, 80_000.0])
+    members = ADULTS.with_columns(e00200=wages, e00200p=wages)
+    units = schema.tax_units(source(tmp_path, members=members).read())
+    outputs = pl.DataFrame({"unit_id": units["unit_id"]}).with_columns(
+        pl.lit(1.0).alias(name) for name in TAX_OUTPUT_COLUMNS
+    )
+    measured = unit_measures(units, outputs)
+    assert measured["eitc_children"].to_list() == [0, 0, 0]
+    assert measured["persons"].to_list() == [1.0, 1.0, 1.0]

@@ -39,7 +39,7 @@ FIT = pl.DataFrame({"role": ["fitted"] * 900 + ["held_out"] * 100}).with_columns
 )
 FAMILIES = pl.DataFrame(
     {
-        "family": [f"Social Security on returns {i}, areas" for i in range(48)],
+        "family": [f"Social Security on returns {i}, states" for i in range(48)],
         "fitted": np.arange(48) * 20,
         "held_out": np.arange(48) * 3,
         "benchmark": 100,
@@ -168,7 +168,7 @@ def test_the_largest_families_come_first_and_at_most_25():
     axes = plots.family_errors(FAMILIES).axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert len(labels) == 25
-    assert labels[-1] == "Social Security on returns 47, areas"
+    assert labels[-1] == "Social Security on returns 47, states"
 
 
 def test_a_table_keeps_four_digits_and_leaves_blanks_where_there_is_nothing():

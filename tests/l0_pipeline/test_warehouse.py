@@ -21,7 +21,7 @@ TARGETS = pl.DataFrame(
     {
         "year": [2022, 2022],
         "target_id": ["a", "b"],
-        "family": ["wages, nation", "returns filed, areas"],
+        "family": ["wages, nation", "returns filed, states"],
         "variable": ["wages_and_salaries", "returns"],
         "measure": ["sum", "count"],
         "universe": ["returns", "returns"],

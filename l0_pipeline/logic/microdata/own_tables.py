@@ -124,7 +124,7 @@ def _with_counts(members: pl.DataFrame) -> pl.DataFrame:
     """The members with every age count; where the file has none, taxpayer and spouse alone."""
     whole = [name for name in members.columns if name in _INTEGERS]
     units = members.with_columns(pl.col(whole).cast(pl.Int64))
-    for name in ("age_spouse", "elderly_dependents"):
+    for name in ("age_spouse", "elderly_dependents", "EIC"):
         if name not in units.columns:
             units = units.with_columns(pl.lit(0, dtype=pl.Int64).alias(name))
     if age_bands.COUNTS[0] in units.columns:
