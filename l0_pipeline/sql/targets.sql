@@ -42,6 +42,6 @@ comment on column targets.published_table is 'Publication and table in which it 
 comment on column targets.records is 'Tax units of the survey that stand for the universe';
 comment on column targets.microdata_column is 'Measure of the microdata; empty where there is none';
 comment on column targets.closeness is 'How close the two definitions are: same to absent';
-comment on column targets."role" is 'fitted, held_out, benchmark (compared only) or rejected';
+comment on column targets."role" is 'Role as declared: fitted, held_out, benchmark (compared only) or rejected; settled by target_accounting';
 comment on column targets.reason is 'Why the target has this role';
 comment on column targets.note is 'Warnings about the figure; empty for none';
