@@ -9,7 +9,7 @@ from l0_pipeline.io_managers import ARRAYS, TABLE
 from l0_pipeline.logic import fit, matrix
 from l0_pipeline.logic import targets as target_logic
 from l0_pipeline.logic.design import population, scaled_design_weights
-from l0_pipeline.logic.tables import TARGET_COLUMNS, descriptions
+from l0_pipeline.logic.tables import DECLARED_TARGET_COLUMNS, TARGET_COLUMNS, descriptions
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.plans import CheckLimits, TargetPlan
 from l0_pipeline.resources.variables import VariableDictionary
@@ -24,9 +24,10 @@ from l0_pipeline.resources.variables import VariableDictionary
     io_manager_key="warehouse_io_manager",
     pool="warehouse",
     check_specs=[
+        checks.schema_and_keys("targets", "year", "target_id"),
         checks.blocking(
             "targets", "roles_add_up", "Fitted, held out, benchmark and rejected are all figures."
-        )
+        ),
     ],
 )
 def targets(
@@ -58,11 +59,12 @@ def targets(
         },
         check_results=checks.told(
             [
+                checks.judge_table(declared, DECLARED_TARGET_COLUMNS, "year", "target_id"),
                 checks.judge_equal(
                     "roles_add_up",
                     value=sum(counts.get(role, 0) for role in target_logic.ROLES),
                     wanted=len(published_figures),
-                )
+                ),
             ]
         ),
     )
@@ -175,6 +177,7 @@ def target_accounting(
     initial = fit.add_errors(
         rows, estimates={"design": matrix.from_arrays(constraint_matrix) @ design}
     )
+    initial_error = fit.median_error(initial, weights="design", role="fitted")
     fittable = by_family.filter(pl.col("fitted") + pl.col("held_out") > 0)
     return dg.MaterializeResult(
         value=table,
@@ -183,8 +186,7 @@ def target_accounting(
             provenance.MADE_WITH: provenance.made_with(target_plan=target_plan),
             **{role: counts.get(role, 0) for role in target_logic.ROLES},
             "families_fitted": len(fittable),
-            "initial_median_error": fit.median_error(initial, weights="design", role="fitted")
-            or 0.0,
+            **({} if initial_error is None else {"initial_median_error": initial_error}),
             "roles_by_family": evidence.plot(
                 plots.bars(
                     by_family,

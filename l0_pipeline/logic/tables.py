@@ -116,6 +116,17 @@ TARGET_COLUMNS: tuple[Column, ...] = (
     Column("support", pl.Int64, "households", "Households of the survey that contribute"),
 )
 
+DECLARED_TARGET_COLUMNS: tuple[Column, ...] = (
+    Column("year", pl.Int64, "year", "The year that the figure is about"),
+    *(column for column in TARGET_COLUMNS if column.name not in {"condition", "scale", "support"}),
+    Column("universe", pl.String, "name", "Filed returns, itemizing returns or residents"),
+    Column("filters", pl.List, "clauses", "Conditions that hold together"),
+    Column("records", pl.String, "name", "Tax units of the survey that stand for the universe"),
+    Column("microdata_column", pl.String, "name", "Measure of the microdata; empty for none"),
+    Column("closeness", pl.String, "name", "How close the two definitions are"),
+    Column("note", pl.String, "text", "Warnings; empty for none"),
+)
+
 TARGET_FIT_COLUMNS: tuple[Column, ...] = (
     *TARGET_COLUMNS,
     Column("kept_support", pl.Int64, "households", "Households of the release that contribute"),
