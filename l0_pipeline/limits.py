@@ -38,11 +38,12 @@ def judge_selection(
     limits: CheckLimits,
 ) -> list[dg.AssetCheckResult]:
     """The verdicts of ``SELECTION_CHECKS``."""
-    effective = float(weights.sum() ** 2 / np.square(weights).sum())
+    from l0.survey.weights import effective_sample_size
+
     return [
         checks.judge_limit(
             "effective_sample_size",
-            effective / len(weights),
+            effective_sample_size(weights) / len(weights),
             at_least=limits.effective_share,
             setting="effective_share",
         ),

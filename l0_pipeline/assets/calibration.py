@@ -217,5 +217,5 @@ def random_households(
                 training_run=training_run, selection_plan=selection_plan
             ),
         },
-        check_results=[checks.judge_table(table, RANDOM_COLUMNS, "household_id")],
+        check_results=checks.told([checks.judge_table(table, RANDOM_COLUMNS, "household_id")]),
     )

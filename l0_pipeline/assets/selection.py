@@ -56,9 +56,9 @@ def selected_households(
     """The hybrid: households chosen by gates and households drawn at random, refitted together.
 
     The best by their gates enter with certainty, given the training run. The others are a simple
-    random sample of what is left, each with the same known chance, so that what no target
-    mentions is represented too. Sizes are exact. Weights start from the design's and are refitted
-    on the fitted targets.
+    random sample of what is left, each with the same known chance, and keep something of what no
+    target mentions. Sizes are exact. Weights start from the design's, not from the inverse of
+    these chances, and are refitted on the fitted targets.
     """
     from l0.survey import refit, select_hybrid
     from l0.survey.calibrate import choose_device
