@@ -2,52 +2,306 @@
 
 Notation follows Louizos, Welling and Kingma, *Learning Sparse Neural Networks through L0
 Regularization* (2018): ``log_alpha`` is the location, ``temperature`` is beta and
-``(gamma, zeta)`` are the stretch limits. What a gate multiplies, and how its location is
-learned, lives elsewhere; this file is the only copy of the mathematics.
+``(gamma, zeta)`` are the stretch limits. This file is the only copy of the mathematics; what a
+gate multiplies lives in ``gates``, ``layers`` and ``gated_vector``.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from l0.errors import InputError
 
 STRETCH = (-0.1, 1.1)
+# a location this far out is certain: P(open) is within 1e-8 of 0 or 1
+LOG_ALPHA_BOUND = 20.0
 
 
-def sample_gate(log_alpha: Tensor, temperature: float, *, generator: torch.Generator) -> Tensor:
-    """One random gate for each location (equation 10), in [0, 1], of the same shape."""
-    uniform = torch.rand(
-        log_alpha.shape, generator=generator, dtype=log_alpha.dtype, device=log_alpha.device
+def sample_gate(
+    log_alpha: Tensor,
+    temperature: float,
+    *,
+    generator: torch.Generator | None,
+    stretch: tuple[float, float] = STRETCH,
+) -> Tensor:
+    """One random gate for each location (equation 10), in [0, 1], of the same shape and dtype.
+
+    Without a generator the noise is that of torch's global one, as in every layer of torch.
+    """
+    noise = torch.rand(
+        log_alpha.shape,
+        generator=generator,
+        dtype=_compute_dtype(log_alpha),
+        device=log_alpha.device,
     )
     # the ends of the unit interval have no finite logit
-    return _stretch(torch.sigmoid((torch.logit(uniform, eps=1e-6) + log_alpha) / temperature))
+    noise = torch.special.logit(noise, eps=1e-6)
+    return _gate(log_alpha, noise, temperature, stretch)
 
 
-def deterministic_gate(log_alpha: Tensor, temperature: float) -> Tensor:
+def deterministic_gate(
+    log_alpha: Tensor, temperature: float, *, stretch: tuple[float, float] = STRETCH
+) -> Tensor:
     """The gate without noise, open exactly where ``open_probability`` is above one half.
 
     It is the sampled gate at the median of the noise, so it keeps the temperature; the paper's
     equation 13 leaves it out and thereby opens other gates than its own probability does.
     """
-    return _stretch(torch.sigmoid(log_alpha / temperature))
+    noise = torch.zeros((), dtype=_compute_dtype(log_alpha), device=log_alpha.device)
+    return _gate(log_alpha, noise, temperature, stretch)
 
 
-def gate_slope(gate: Tensor, temperature: float) -> Tensor:
+def gate_slope(
+    gate: Tensor, temperature: float, *, stretch: tuple[float, float] = STRETCH
+) -> Tensor:
     """The derivative of a gate by its location, from the gate itself; zero where it is clipped."""
-    gamma, zeta = STRETCH
-    concrete = (gate - gamma) / (zeta - gamma)
+    gamma, zeta = stretch
     inside = (gate > 0) & (gate < 1)
-    return torch.where(
-        inside, (zeta - gamma) * concrete * (1 - concrete) / temperature, torch.zeros_like(gate)
-    )
+    slope = (gate - gamma) * (zeta - gate)
+    return (slope * (1 / ((zeta - gamma) * temperature))).masked_fill(~inside, 0)
 
 
-def open_probability(log_alpha: Tensor, temperature: float) -> Tensor:
+def open_probability(
+    log_alpha: Tensor, temperature: float, *, stretch: tuple[float, float] = STRETCH
+) -> Tensor:
     """P(gate > 0) for each gate (equation 12); its sum is the expected number of open gates."""
-    gamma, zeta = STRETCH
-    return torch.sigmoid(log_alpha - temperature * math.log(-gamma / zeta))
+    return torch.sigmoid(log_alpha - closing_location(temperature, stretch=stretch))
 
 
-def _stretch(concrete: Tensor) -> Tensor:
-    gamma, zeta = STRETCH
-    return (concrete * (zeta - gamma) + gamma).clamp(0, 1)
+def closing_location(temperature: float, *, stretch: tuple[float, float] = STRETCH) -> float:
+    """The location of a gate that is as likely open as closed; the gates above it are open."""
+    gamma, zeta = stretch
+    return temperature * math.log(-gamma / zeta)
+
+
+def mean_of_open_probability(
+    probability: float, temperature: float, *, stretch: tuple[float, float] = STRETCH
+) -> float:
+    """The ``init_mean`` under which a gate is open with this probability, 0 and 1 included."""
+    log_odds = (
+        math.log(probability) - math.log1p(-probability)
+        if 0 < probability < 1
+        else math.copysign(math.inf, probability - 0.5)
+    )
+    location = log_odds + closing_location(temperature, stretch=stretch)
+    return 1 / (1 + math.exp(-min(max(location, -LOG_ALPHA_BOUND), LOG_ALPHA_BOUND)))
+
+
+class HardConcrete(nn.Module):
+    """A vector or matrix of Hard Concrete gates whose locations are learned.
+
+    In training mode a call samples the gates; in evaluation it returns the deterministic ones,
+    a gate being open exactly where P(open) > 1/2.
+
+    Args:
+        input_dim: number of gates, or of rows of a matrix of gates.
+        output_dim: number of columns; without it the gates are a vector.
+        temperature: beta of the paper, above 0; lower is harder.
+        stretch: how far the concrete distribution reaches beyond 0 and 1 on either side.
+        init_mean: the locations start at ``log(init_mean / (1 - init_mean))``, between 0 and 1.
+            The mean gate is then close to it (equal at 0.5); P(open) is higher.
+        n_items: another name of ``input_dim``.
+        seed: of the noise, drawn from a generator of the module's own; without one the noise is
+            that of torch's global generator, as in ``torch.nn.Dropout``.
+
+    Raises:
+        InputError: an argument out of its bounds.
+    """
+
+    LOG_ALPHA_BOUND = LOG_ALPHA_BOUND
+
+    def __init__(
+        self,
+        input_dim: int | None = None,
+        output_dim: int | None = None,
+        temperature: float = 0.5,
+        stretch: float = 0.1,
+        init_mean: float = 0.5,
+        *,
+        n_items: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        if (input_dim is None) == (n_items is None):
+            raise InputError(
+                f"input_dim is {input_dim} and n_items is {n_items}, but they are two names of "
+                "the number of gates: give one of them."
+            )
+        rows = input_dim if n_items is None else n_items
+        self.gate_size = tuple(
+            whole(name, size, least=1)
+            for name, size in (("input_dim", rows), ("output_dim", output_dim))
+            if size is not None
+        )
+        if not 0 < init_mean < 1:
+            raise InputError(
+                f"init_mean is {init_mean}, but must lie strictly between 0 and 1: a gate that "
+                "is certain has no gradient. Start near the end you want, at 0.999 for instance."
+            )
+        self.init_mean = init_mean
+        self.temperature = temperature
+        self.stretch = stretch
+        self.seed = seed
+        self._draws = 0
+        self.qz_logits = nn.Parameter(torch.empty(self.gate_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Put every location back where ``init_mean`` says."""
+        nn.init.constant_(self.qz_logits, math.log(self.init_mean) - math.log1p(-self.init_mean))
+
+    @property
+    def temperature(self) -> float:
+        """Beta of the paper; set it to anneal."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature: float) -> None:
+        self._temperature = positive("temperature", temperature)
+
+    @property
+    def stretch(self) -> float:
+        """How far the gates reach beyond 0 and 1 before they are clipped."""
+        return self._stretch
+
+    @stretch.setter
+    def stretch(self, stretch: float) -> None:
+        self._stretch = positive("stretch", stretch)
+
+    @property
+    def gamma(self) -> float:
+        """The lower limit of the stretched distribution, below 0."""
+        return -self._stretch
+
+    @property
+    def zeta(self) -> float:
+        """The upper limit of the stretched distribution, above 1."""
+        return 1 + self._stretch
+
+    def forward(self, input_shape: tuple[int, ...] | None = None) -> Tensor:
+        """The gates, sampled in training and deterministic in evaluation.
+
+        Args:
+            input_shape: shape of what the gates will multiply; they get a trailing dimension of
+                one for each dimension that they lack.
+
+        Returns:
+            Tensor of shape ``gate_size`` and its trailing ones, in [0, 1].
+        """
+        limits = (self.gamma, self.zeta)
+        if self.training:
+            gates = sample_gate(
+                self.qz_logits, self._temperature, generator=self._generator(), stretch=limits
+            )
+        else:
+            gates = deterministic_gate(self.qz_logits, self._temperature, stretch=limits)
+        missing = 0 if input_shape is None else len(input_shape) - gates.ndim
+        return gates.reshape(*gates.shape, *(1,) * missing) if missing > 0 else gates
+
+    def get_active_prob(self) -> Tensor:
+        """P(open) of each gate, of shape ``gate_size``."""
+        return open_probability(self.qz_logits, self._temperature, stretch=(self.gamma, self.zeta))
+
+    def get_penalty(self) -> Tensor:
+        """The expected number of open gates, a scalar; in float32 where gates are shorter."""
+        return self.get_active_prob().sum(dtype=_compute_dtype(self.qz_logits))
+
+    @torch.no_grad()
+    def get_sparsity(self) -> float:
+        """The expected share of closed gates, 0 to 1."""
+        return 1 - float(self.get_active_prob().double().mean())
+
+    @torch.no_grad()
+    def get_num_active(self) -> int:
+        """How many gates are open at evaluation."""
+        limits = (self.gamma, self.zeta)
+        gates = deterministic_gate(self.qz_logits, self._temperature, stretch=limits)
+        return int((gates > 0).sum())
+
+    def get_extra_state(self) -> Tensor:
+        """Temperature and stretch, so that ``state_dict`` carries them."""
+        return torch.tensor([self._temperature, self._stretch], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take temperature and stretch from a ``state_dict``."""
+        self.temperature, self.stretch = state.tolist()
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows of the module."""
+        return (
+            f"gate_size={self.gate_size}, temperature={self.temperature}, "
+            f"stretch={self.stretch}, init_mean={self.init_mean}"
+        )
+
+    def _generator(self) -> torch.Generator | None:
+        # a new stream for each draw: nothing to move between devices, copy or save
+        if self.seed is None:
+            return None
+        self._draws += 1
+        return draw_generator(self.seed, self._draws, self.qz_logits.device)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        # files of l0-python carry the locations alone
+        state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def draw_generator(seed: int, draw: int, device: torch.device) -> torch.Generator:
+    """The generator of one draw of a seeded sequence."""
+    return torch.Generator(device).manual_seed((seed * 1_000_003 + draw) % 2**63)
+
+
+def positive(name: str, value: float) -> float:
+    """A finite number above zero, or a refusal that names it."""
+    if not 0 < value < math.inf:
+        raise InputError(f"{name} is {value}, but must be a finite number above 0.")
+    return value
+
+
+def whole(name: str, value: int, *, least: int) -> int:
+    """A whole number of at least ``least``, or a refusal that names it."""
+    if isinstance(value, bool) or int(value) != value or value < least:
+        raise InputError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
+    return int(value)
+
+
+def _compute_dtype(log_alpha: Tensor) -> torch.dtype:
+    # half precision holds a gate but not the noise that makes it
+    return torch.promote_types(log_alpha.dtype, torch.float32)
+
+
+class _Gate(torch.autograd.Function):
+    """A gate whose only memory for the backward pass is the gate itself."""
+
+    @staticmethod
+    def forward(
+        log_alpha: Tensor, noise: Tensor, temperature: float, gamma: float, zeta: float
+    ) -> Tensor:
+        gate = torch.add(noise, log_alpha).div_(temperature).sigmoid_()
+        return gate.mul_(zeta - gamma).add_(gamma).clamp_(0, 1).to(log_alpha.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, _, ctx.temperature, gamma, zeta = inputs
+        ctx.stretch = (gamma, zeta)
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gate,) = ctx.saved_tensors
+        slope = gate_slope(gate, ctx.temperature, stretch=ctx.stretch)
+        return gradients[0] * slope, None, None, None, None
+
+
+_apply: Callable[..., Tensor] = _Gate.apply
+
+
+def _gate(
+    log_alpha: Tensor, noise: Tensor, temperature: float, stretch: tuple[float, float]
+) -> Tensor:
+    return _apply(log_alpha, noise, temperature, *stretch)

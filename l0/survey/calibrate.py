@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from l0.survey.errors import CalibrationInputError
+from l0.errors import InputError
 from l0.survey.gated_fit import GatedFitSettings, gated_fit
 from l0.survey.history import EpochRecord, OnProgress
 from l0.survey.operator import SparseOperator
@@ -51,7 +51,7 @@ def calibrate(
         on_progress: called with each record of the history as it is made.
 
     Raises:
-        CalibrationInputError: the budget or the device cannot be had, or a setting is out of
+        InputError: the budget or the device cannot be had, or a setting is out of
             bounds.
     """
     problem.check_budget(budget)
@@ -94,10 +94,10 @@ def calibrate(
 def choose_device(name: str) -> torch.device:
     """The device a fit runs on: "auto" takes a GPU where there is one."""
     if name not in {"auto", "cpu", "cuda"}:
-        raise CalibrationInputError(f"device is {name!r}, but must be 'auto', 'cpu' or 'cuda'.")
+        raise InputError(f"device is {name!r}, but must be 'auto', 'cpu' or 'cuda'.")
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise CalibrationInputError(
+        raise InputError(
             "device 'cuda' was asked for, but torch finds no GPU here. Use 'auto' or 'cpu', or "
             "install a CUDA build of torch on a machine with a GPU."
         )

@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l0.errors import InputError
 from l0.hard_concrete import deterministic_gate, gate_slope, open_probability, sample_gate
 from l0.survey.adam import Adam, cosine_rate
 from l0.survey.budget import hold_count, scheduled_budget, solve_shift
-from l0.survey.errors import CalibrationInputError
 from l0.survey.history import EpochRecord, OnProgress, is_recorded
 from l0.survey.losses import capped_relative, capped_relative_gradient
 from l0.survey.operator import SparseOperator
@@ -64,12 +64,12 @@ class GatedFitSettings:
             low, high = bounds.get(field.name, (1e-9, np.inf))
             value = getattr(self, field.name)
             if not low <= value <= high or value == np.inf:
-                raise CalibrationInputError(
+                raise InputError(
                     f"{field.name} is {value}, but must be finite and lie between {low:g} and "
                     f"{high:g}."
                 )
         if not isinstance(self.epochs, Integral):
-            raise CalibrationInputError(f"epochs is {self.epochs}, but must be a whole number.")
+            raise InputError(f"epochs is {self.epochs}, but must be a whole number.")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def gated_fit(
     """Train gates and weights until exactly ``budget`` records are left.
 
     Raises:
-        CalibrationInputError: the loss stopped being a number.
+        InputError: the loss stopped being a number.
     """
     device = operator.device
     generator = torch.Generator(device).manual_seed(seed)
@@ -250,7 +250,7 @@ def _divergence(weights: Tensor, reference: Tensor) -> Tensor:
 
 def _refuse_lost(record: EpochRecord) -> None:
     if not np.isfinite(record.loss):
-        raise CalibrationInputError(
+        raise InputError(
             f"the loss is {record.loss} at epoch {record.epoch}. Lower weight_rate, or look for "
             "targets whose scale is far below their value."
         )

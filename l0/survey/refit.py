@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from l0.errors import InputError
 from l0.survey.adam import Adam, cosine_rate
-from l0.survey.errors import CalibrationInputError
 from l0.survey.history import EpochRecord, OnProgress, is_recorded
 from l0.survey.losses import capped_relative, capped_relative_gradient
 from l0.survey.operator import SparseOperator
@@ -34,13 +34,13 @@ class RefitSettings:
 
     def __post_init__(self) -> None:
         if self.max_weight_ratio is not None and not 1 <= self.max_weight_ratio < np.inf:
-            raise CalibrationInputError(
+            raise InputError(
                 f"max_weight_ratio is {self.max_weight_ratio}, but must be at least 1, where "
                 "every weight is its scaled design weight at most. None sets no bound."
             )
         whole = isinstance(self.epochs, Integral) and self.epochs >= 1
         if not whole or not 0 < self.rate < np.inf or not 0 <= self.penalty < np.inf:
-            raise CalibrationInputError(
+            raise InputError(
                 f"refit needs at least one epoch, a positive rate and a penalty of 0 or more, "
                 f"all finite and the epochs whole, but got {self}."
             )
@@ -69,7 +69,7 @@ def refit(
         on_progress: called with each recorded epoch.
 
     Raises:
-        CalibrationInputError: a support that is empty, repeats, or names records that do not
+        InputError: a support that is empty, repeats, or names records that do not
             exist or have no design weight; a start that does not fit it; or weights that ran
             out of float32.
     """
@@ -116,7 +116,7 @@ def refit(
     everyone[kept] = np.minimum(log_weights.exp().double().cpu().numpy(), bound * design)
     lost = int((~np.isfinite(everyone[kept]) | (everyone[kept] == 0)).sum())
     if lost:
-        raise CalibrationInputError(
+        raise InputError(
             f"{lost} of {len(kept)} weights became zero or infinite in the refit. Lower its rate, "
             "or look for targets whose scale is far below their value."
         )
@@ -126,23 +126,23 @@ def refit(
 def _checked_support(problem: CalibrationProblem, support: Iterable[int]) -> NDArray[np.intp]:
     given = np.asarray(list(support))
     if not given.size:
-        raise CalibrationInputError("the support is empty. Keep at least one record.")
+        raise InputError("the support is empty. Keep at least one record.")
     if given.ndim != 1 or given.dtype.kind not in "iu":
-        raise CalibrationInputError(
+        raise InputError(
             f"the support must be a list of positions, but got {given.dtype} of shape "
             f"{given.shape}. np.flatnonzero turns a mask into positions."
         )
     kept = given.astype(np.intp)
     if kept.min() < 0 or kept.max() >= problem.n_records:
-        raise CalibrationInputError(
+        raise InputError(
             f"the support names records from {kept.min()} to {kept.max()}, but there are "
             f"{problem.n_records}: positions run from 0 to {problem.n_records - 1}."
         )
     if len(np.unique(kept)) < len(kept):
-        raise CalibrationInputError("the support names a record twice. Give each position once.")
+        raise InputError("the support names a record twice. Give each position once.")
     without_weight = int((problem.design_weights[kept] == 0).sum())
     if without_weight:
-        raise CalibrationInputError(
+        raise InputError(
             f"{without_weight} records of the support have a design weight of zero. "
             "Draw the support from records of the sample."
         )
@@ -152,12 +152,12 @@ def _checked_support(problem: CalibrationProblem, support: Iterable[int]) -> NDA
 def _checked_start(start: Vector, size: int) -> Vector:
     weights = np.asarray(start, dtype=np.float64)
     if weights.shape != (size,):
-        raise CalibrationInputError(
+        raise InputError(
             f"start has shape {weights.shape}, but a support of {size} records needs ({size},)."
         )
     bad = int((~np.isfinite(weights) | (weights.astype(np.float32) <= 0)).sum())
     if bad:
-        raise CalibrationInputError(
+        raise InputError(
             f"{bad} of {size} weights of start are not above zero or not finite. A weight of zero "
             "can never grow: leave the record out of the support."
         )

@@ -11,7 +11,7 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import NDArray
 
-from l0.survey.errors import CalibrationInputError
+from l0.errors import InputError
 from l0.survey.problem import Vector
 
 GATES, RANDOM = "l0", "random"
@@ -39,34 +39,34 @@ def select_hybrid(
         seed: of the draw.
 
     Raises:
-        CalibrationInputError: a share outside [0, 1], a size that the records cannot give, or
+        InputError: a share outside [0, 1], a size that the records cannot give, or
             arrays of different lengths.
     """
     if np.ndim(log_alpha) != 1 or np.shape(log_alpha) != np.shape(design_weights):
-        raise CalibrationInputError(
+        raise InputError(
             f"log_alpha has shape {np.shape(log_alpha)} and design_weights has "
             f"{np.shape(design_weights)}, but both must be (records,)."
         )
     if np.isnan(log_alpha).any():
-        raise CalibrationInputError(
+        raise InputError(
             f"{int(np.isnan(log_alpha).sum())} entries of log_alpha are not a number. Use -inf "
             "for records that left before the end."
         )
     if not 0 <= gate_share <= 1:
-        raise CalibrationInputError(
+        raise InputError(
             f"gate_share is {gate_share}, but must lie between 0 (all at random) and 1 (all by "
             "gates)."
         )
     available = design_weights > 0
     if not isinstance(size, Integral) or not 1 <= size <= available.sum():
-        raise CalibrationInputError(
+        raise InputError(
             f"size is {size}, but {int(available.sum()):,} records have a positive design "
             f"weight. Choose a whole size from 1 to {int(available.sum()):,}."
         )
     by_gates = round(size * gate_share)
     trained = available & np.isfinite(log_alpha)
     if by_gates > trained.sum():
-        raise CalibrationInputError(
+        raise InputError(
             f"{by_gates:,} records were to be chosen by gates, but only {int(trained.sum()):,} "
             "were trained to the end. Train to a larger budget, or lower gate_share."
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from toy import QUICK_GATES, QUICK_REFIT, capped_loss, few_carry_all, random_survey, two_states
 
-from l0.survey import CalibrationInputError, calibrate, refit, select_random
+from l0.survey import InputError, calibrate, refit, select_random
 from l0.survey.calibrate import choose_device
 from l0.survey.weights import scaled_design_weights
 
@@ -90,7 +90,7 @@ def test_chosen_records_fit_better_than_records_drawn_at_random(seed):
 def test_records_of_design_weight_zero_are_never_kept():
     result = run(random_survey(RECORDS, without_weight=15), 45)
     assert result.support.tolist() == list(range(45))
-    with pytest.raises(CalibrationInputError, match="budget is 46, but 45 records"):
+    with pytest.raises(InputError, match="budget is 46, but 45 records"):
         run(random_survey(RECORDS, without_weight=15), 46)
 
 
@@ -133,14 +133,14 @@ def test_a_result_cannot_be_reassigned():
 
 def test_a_budget_that_cannot_be_had_is_refused_before_anything_is_computed():
     told = []
-    with pytest.raises(CalibrationInputError, match="budget is 1, but 2 targets share no record"):
+    with pytest.raises(InputError, match="budget is 1, but 2 targets share no record"):
         run(two_states(), 1, on_progress=told.append)
     assert not told
 
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(CalibrationInputError, match="torch finds no GPU here"):
+    with pytest.raises(InputError, match="torch finds no GPU here"):
         run(two_states(), 2, device="cuda")
     assert choose_device("auto") == torch.device("cpu")
 
@@ -152,5 +152,5 @@ def test_auto_takes_a_gpu_where_there_is_one(monkeypatch):
 
 
 def test_an_unknown_device_is_refused_with_the_known_ones():
-    with pytest.raises(CalibrationInputError, match="device is 'tpu', but must be 'auto', 'cpu' o"):
+    with pytest.raises(InputError, match="device is 'tpu', but must be 'auto', 'cpu' o"):
         run(two_states(), 2, device="tpu")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from toy import QUICK_GATES, few_carry_all, random_survey
 
-from l0.survey import CalibrationInputError, CalibrationProblem, GatedFitSettings
+from l0.survey import InputError, CalibrationProblem, GatedFitSettings
 from l0.survey.gated_fit import gated_fit
 from l0.survey.operator import SparseOperator
 
@@ -141,7 +141,7 @@ def test_a_loss_that_is_no_number_is_refused():
     problem = CalibrationProblem([[1e30, -1e30]], [1.0], [1.0, 1.0], scales=[1e-30])
     with (
         np.errstate(over="ignore", invalid="ignore"),
-        pytest.raises(CalibrationInputError, match="the loss is nan at epoch 0"),
+        pytest.raises(InputError, match="the loss is nan at epoch 0"),
     ):
         fit(problem, 1)
 
@@ -152,7 +152,7 @@ SHARES = ("noise_share", "annealing_share", "budget_share")
 @pytest.mark.parametrize("name", [field.name for field in fields(GatedFitSettings)])
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
 def test_settings_that_are_negative_or_not_finite_are_refused(name, value):
-    with pytest.raises(CalibrationInputError, match=f"{name} is {value}, but must be finite and"):
+    with pytest.raises(InputError, match=f"{name} is {value}, but must be finite and"):
         GatedFitSettings(**{name: value})
 
 
@@ -164,5 +164,5 @@ def test_settings_that_are_negative_or_not_finite_are_refused(name, value):
 )
 def test_settings_out_of_bounds_are_refused_by_name(setting):
     (name,) = setting
-    with pytest.raises(CalibrationInputError, match=f"{name} is"):
+    with pytest.raises(InputError, match=f"{name} is"):
         GatedFitSettings(**setting)

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 from toy import random_survey, signed_totals, two_states
 
-from l0.survey import CalibrationInputError, CalibrationProblem
+from l0.survey import InputError, CalibrationProblem
 
 GOOD = {
     "constraints": np.array([[1.0, 0.0, 1.0], [0.0, 2.0, 0.0]]),
@@ -64,7 +64,7 @@ def with_entry(name, place, value):
     ],
 )
 def test_input_that_cannot_be_right_is_refused_with_its_place(changed, message):
-    with pytest.raises(CalibrationInputError, match=message):
+    with pytest.raises(InputError, match=message):
         build(**changed)
 
 
@@ -160,7 +160,7 @@ def test_errors_are_divided_by_the_scales_given():
 
 @pytest.mark.parametrize("weights", [np.ones(2), np.ones((3, 1)), [1.0, np.nan, 1.0]])
 def test_weights_that_do_not_fit_are_refused(weights):
-    with pytest.raises(CalibrationInputError, match="weights"):
+    with pytest.raises(InputError, match="weights"):
         build().estimates(weights)
 
 
@@ -237,12 +237,12 @@ def test_a_budget_that_reaches_every_target_is_taken(budget):
     ],
 )
 def test_a_budget_that_cannot_be_had_is_refused(budget, message):
-    with pytest.raises(CalibrationInputError, match=message):
+    with pytest.raises(InputError, match=message):
         two_states().check_budget(budget)
 
 
 def test_records_of_design_weight_zero_do_not_count_towards_a_budget():
     problem = random_survey(20, without_weight=5)
     problem.check_budget(15)
-    with pytest.raises(CalibrationInputError, match="budget is 16, but 15 records"):
+    with pytest.raises(InputError, match="budget is 16, but 15 records"):
         problem.check_budget(16)

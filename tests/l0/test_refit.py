@@ -12,7 +12,7 @@ from toy import (
     two_states,
 )
 
-from l0.survey import CalibrationInputError, CalibrationProblem, RefitSettings, refit
+from l0.survey import InputError, CalibrationProblem, RefitSettings, refit
 from l0.survey.operator import SparseOperator
 from l0.survey.weights import scaled_design_weights
 
@@ -147,13 +147,13 @@ def test_an_operator_at_hand_gives_the_same_bytes():
     ids=str,
 )
 def test_a_support_that_is_none_is_refused(support, message):
-    with pytest.raises(CalibrationInputError, match=message):
+    with pytest.raises(InputError, match=message):
         refit(two_states(), support)
 
 
 def test_a_support_of_records_without_design_weight_is_refused():
     problem = random_survey(20, without_weight=5)
-    with pytest.raises(CalibrationInputError, match="2 records of the support have a design weig"):
+    with pytest.raises(InputError, match="2 records of the support have a design weig"):
         refit(problem, [0, 15, 19])
 
 
@@ -169,7 +169,7 @@ def test_a_support_of_records_without_design_weight_is_refused():
     ids=str,
 )
 def test_a_start_that_cannot_be_followed_is_refused(start, message):
-    with pytest.raises(CalibrationInputError, match=message):
+    with pytest.raises(InputError, match=message):
         refit(two_states(), [0, 1], start=np.array(start))
 
 
@@ -191,12 +191,12 @@ def test_a_start_that_cannot_be_followed_is_refused(start, message):
     ids=str,
 )
 def test_settings_out_of_bounds_are_refused(setting):
-    with pytest.raises(CalibrationInputError, match="refit needs at least one epoch"):
+    with pytest.raises(InputError, match="refit needs at least one epoch"):
         RefitSettings(**setting)
 
 
 def test_weights_that_ran_away_are_refused_rather_than_returned():
-    with pytest.raises(CalibrationInputError, match="weights became zero or infinite in the refit"):
+    with pytest.raises(InputError, match="weights became zero or infinite in the refit"):
         refit(two_households(), [0, 1], settings=RefitSettings(epochs=20, rate=1e3))
 
 
@@ -211,5 +211,5 @@ def test_a_bound_on_the_ratio_holds_exactly_and_costs_fit_only_where_it_binds():
 
 @pytest.mark.parametrize("ratio", [0.5, -1.0, float("nan"), float("inf")])
 def test_a_bound_that_no_weights_could_hold_is_refused(ratio: float):
-    with pytest.raises(CalibrationInputError, match="max_weight_ratio"):
+    with pytest.raises(InputError, match="max_weight_ratio"):
         RefitSettings(max_weight_ratio=ratio)

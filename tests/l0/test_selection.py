@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l0.survey import CalibrationInputError, select_hybrid, select_random
+from l0.survey import InputError, select_hybrid, select_random
 
 RECORDS = 20
 LOG_ALPHA = np.linspace(3.0, -3.0, RECORDS)[::-1]  # the last records are the best
@@ -95,7 +95,7 @@ def test_records_that_left_training_early_come_in_by_chance_alone():
     log_alpha[:4] = 1.0
     chosen = select(log_alpha=log_alpha, gate_share=0.5)
     assert chosen.support[chosen.kind == "l0"].tolist() == [0, 1, 2, 3]
-    with pytest.raises(CalibrationInputError, match="5 records were to be chosen by gates, but on"):
+    with pytest.raises(InputError, match="5 records were to be chosen by gates, but on"):
         select(log_alpha=log_alpha, gate_share=0.625)
 
 
@@ -122,5 +122,5 @@ def test_a_random_selection_is_a_simple_random_sample():
     ],
 )
 def test_a_selection_that_cannot_be_had_is_refused(changed, message):
-    with pytest.raises(CalibrationInputError, match=message):
+    with pytest.raises(InputError, match=message):
         select(**changed)

@@ -146,11 +146,11 @@ def test_the_cpu_is_described_by_its_threads():
 def test_a_gpu_that_was_asked_for_and_is_not_there_is_an_error():
     import torch
 
-    from l0.survey import CalibrationInputError
+    from l0.survey import InputError
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(CalibrationInputError, match="cuda"):
+    with pytest.raises(InputError, match="cuda"):
         ComputeDevice(device="cuda").describe()
     assert ComputeDevice(device="auto").describe().startswith("CPU, ")
 

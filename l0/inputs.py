@@ -1,0 +1,97 @@
+"""Arguments checked once: a sparse matrix, and vectors of its length.
+
+Nothing is cached and nothing of the caller's is changed: what comes back are copies in float64.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from l0.errors import InputError
+
+Matrix = sp.sparray | sp.spmatrix | ArrayLike | torch.Tensor
+# numpy's kinds of numbers that are real, and objects that may be
+REAL = "biufO"
+
+
+def csr_matrix(
+    name: str, given: Matrix, *, row: str = "target", column: str = "record"
+) -> sp.csr_array:
+    """A finite matrix in compressed rows, float64, without stored zeros or duplicates.
+
+    Args:
+        name: of the argument, for messages.
+        given: scipy sparse, numpy or torch, of shape (rows, columns).
+        row: what a row is called.
+        column: what a column is called.
+
+    Raises:
+        InputError: no matrix, an empty one, or entries that are not finite real numbers.
+    """
+    if isinstance(given, torch.Tensor):
+        given = _from_torch(given)
+    matrix = given if sp.issparse(given) else numbers(name, given)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise InputError(f"{name} must have the shape ({row}s, {column}s), but got {matrix.shape}.")
+    if matrix.dtype.kind not in REAL:
+        raise InputError(f"{name} must be real numbers, but got {matrix.dtype}.")
+    # a copy: the caller's matrix may change later, and is not put in order here
+    checked = sp.csr_array(matrix, dtype=np.float64, copy=True)
+    checked.sum_duplicates()
+    checked.eliminate_zeros()
+    bad = ~np.isfinite(checked.data)
+    if bad.any():
+        place = int(np.searchsorted(checked.indptr, bad.argmax(), side="right")) - 1
+        raise InputError(
+            f"{int(bad.sum())} {name} are not finite, the first in {row} {place}, {column} "
+            f"{checked.indices[bad.argmax()]}. Mend the column it was computed from."
+        )
+    return checked
+
+
+def numbers(name: str, values: object) -> NDArray[np.float64]:
+    """An array of real numbers, or a refusal that names it."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().double().numpy()
+    try:
+        array = np.asarray(values)
+        real = array.astype(np.float64) if array.dtype.kind in REAL else None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be real numbers: {error}.") from error
+    if real is None:
+        raise InputError(f"{name} must be real numbers, but got {array.dtype}.")
+    return real
+
+
+def vector(
+    name: str, values: object, length: int, of: str, *, hint: str = ""
+) -> NDArray[np.float64]:
+    """A finite vector of one number for each of ``length`` things, or a refusal that names it."""
+    checked = numbers(name, values)
+    if checked.shape != (length,):
+        raise InputError(
+            f"{name} has shape {checked.shape}, but {length} {of} need ({length},).{hint}"
+        )
+    refuse(name, ~np.isfinite(checked), "not finite", "Mend or leave out these entries.")
+    return checked
+
+
+def refuse(name: str, bad: NDArray[np.bool_], fault: str, move: str) -> None:
+    """Refuse entries that are bad, with how many and where."""
+    if bad.any():
+        places = ", ".join(str(place) for place in np.flatnonzero(bad)[:5])
+        raise InputError(
+            f"{int(bad.sum())} entries of {name} are {fault}, at positions {places}. {move}"
+        )
+
+
+def _from_torch(tensor: torch.Tensor) -> sp.coo_array | NDArray[np.float64]:
+    tensor = tensor.detach().cpu().double()
+    if tensor.layout == torch.strided:
+        return tensor.numpy()
+    # never dense in between: most coefficients of a survey are zero
+    entries = tensor.to_sparse().coalesce()
+    return sp.coo_array(
+        (entries.values().numpy(), tuple(entries.indices().numpy())), shape=tuple(entries.shape)
+    )
