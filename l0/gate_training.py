@@ -1,12 +1,207 @@
 """Gates learned from any loss of them, to an exact number of open ones.
 
-The user's objective takes the gates and returns a loss; what it multiplies with them is its own
-affair. As in ``survey.gated_fit`` no penalty has to be tuned: one shift of all locations, solved
-at every epoch, holds the expected count to a budget that falls from all gates to the target.
+The objective takes the gates and returns a loss; what it multiplies with them is its own affair.
+As in ``survey.gated_fit`` no penalty has to be tuned: one shift of all locations, solved at every
+epoch, holds the expected count to a budget that falls from all gates to the target. Gates are
+noisy while the budget falls and deterministic after, so that what is learned is what is kept.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
+from l0.errors import InputError
+from l0.hard_concrete import (
+    LOG_ALPHA_BOUND,
+    HardConcrete,
+    deterministic_gate,
+    gate_slope,
+    open_probability,
+    positive,
+    sample_gate,
+    whole,
+)
+from l0.survey.adam import Adam, cosine_rate
+from l0.survey.budget import hold_count, scheduled_budget, solve_shift
+from l0.survey.history import EpochRecord, OnProgress, is_recorded
+
 Objective = Callable[[Tensor], Tensor]
+# the trained gates stand this far from the point where open and closed are equally likely:
+# P(open) is within 5e-5 of 0 or 1, and a gate is exactly 0 or 1 at evaluation
+SETTLED = LOG_ALPHA_BOUND / 2
+
+
+@dataclass(frozen=True)
+class GateFitSettings:
+    """Hyperparameters of a gate's training."""
+
+    epochs: int = 600
+    gate_rate: float = 0.1
+    parameter_rate: float = 0.02
+    initial_temperature: float = 0.66
+    final_temperature: float = 0.2
+    budget_share: float = 0.6  # of the epochs, until the target is reached
+    noise_share: float = 0.7  # of the epochs, with random gates
+
+    def __post_init__(self) -> None:
+        whole("epochs", self.epochs, least=1)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "noise_share":
+                positive(field.name, value)
+            if field.name.endswith("share") and not 0 <= value <= 1:
+                raise InputError(f"{field.name} is {value}, but must lie between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class GateFit:
+    """What a training did; the gates themselves are changed in place."""
+
+    open_indices: Tensor  # (target,), ascending
+    loss: float  # with exactly these gates open
+    history: tuple[EpochRecord, ...]
+
+
+def fit_gates(
+    gates: HardConcrete,
+    objective: Objective,
+    *,
+    target: int,
+    parameters: Iterable[Tensor] = (),
+    seed: int = 0,
+    warm_start: bool = False,
+    settings: GateFitSettings | None = None,
+    on_progress: OnProgress | None = None,
+) -> GateFit:
+    """Train a vector of gates until exactly ``target`` of them are open at evaluation.
+
+    Args:
+        gates: changed in place: its locations, and its temperature to the final one.
+        objective: from the gates, (n,) in [0, 1], to a scalar loss that torch can differentiate.
+        target: how many gates stay open, 0 to all.
+        parameters: of the user's own, trained along with the gates (a model's weights).
+        seed: of the noise; no global generator is read or moved.
+        warm_start: start from the locations that the gates have; from equal ones without.
+        settings: hyperparameters.
+        on_progress: called with each record of the history as it is made.
+
+    Raises:
+        InputError: a target that the gates cannot give, or an objective that does not return
+            one finite number or does not depend on the gates.
+    """
+    settings = settings or GateFitSettings()
+    locations = gates.qz_logits.detach().flatten().clone()
+    count = len(locations)
+    if not 0 <= whole("target", target, least=0) <= count:
+        raise InputError(f"target is {target:,}, but there are {count:,} gates.")
+    if not warm_start:
+        locations.zero_()
+    stretch = (gates.gamma, gates.zeta)
+    generator = torch.Generator(locations.device).manual_seed(seed)
+    own = [parameter for parameter in parameters if parameter.requires_grad]
+    optimizer = torch.optim.Adam(own, lr=settings.parameter_rate) if own else None
+    adam = Adam(locations)
+    history: list[EpochRecord] = []
+    shift = 0.0
+    for epoch in range(settings.epochs):
+        elapsed = epoch / settings.epochs
+        temperature = _between(settings.initial_temperature, settings.final_temperature, elapsed)
+        expected = scheduled_budget(
+            epoch,
+            records=count,
+            budget=max(target, 1),
+            last_epoch=max(1, int(settings.budget_share * settings.epochs)),
+            power=1.0,
+        )
+        if expected < count:
+            shift = solve_shift(locations, expected=expected, temperature=temperature, start=shift)
+            log_alpha = locations - shift
+        else:
+            log_alpha = torch.full_like(locations, LOG_ALPHA_BOUND)
+        if epoch < settings.noise_share * settings.epochs:
+            gate = sample_gate(log_alpha, temperature, generator=generator, stretch=stretch)
+        else:
+            gate = deterministic_gate(log_alpha, temperature, stretch=stretch)
+        loss, slope, own_slopes = _slopes(objective, gate.view(gates.gate_size), own)
+        chance = open_probability(log_alpha, temperature, stretch=stretch)
+        pull = hold_count(slope.flatten() * gate_slope(gate, temperature, stretch=stretch), chance)
+        locations -= adam.step(
+            pull, cosine_rate(settings.gate_rate, epoch=epoch, epochs=settings.epochs)
+        )
+        if optimizer is not None:
+            for parameter, gradient in zip(own, own_slopes, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            optimizer.zero_grad()
+        if is_recorded(epoch, settings.epochs):
+            record = EpochRecord(
+                stage="gates",
+                epoch=epoch,
+                epochs=settings.epochs,
+                loss=loss,
+                penalty=0.0,
+                records=count,
+                budget=expected,
+                expected_count=float(chance.sum()),
+                temperature=temperature,
+            )
+            history.append(record)
+            if on_progress is not None:
+                on_progress(record)
+    gates.temperature = settings.final_temperature
+    kept = settle(gates, locations, target)
+    with torch.no_grad():
+        closed_and_open = torch.zeros_like(locations)
+        closed_and_open[kept] = 1
+        final = float(objective(closed_and_open.view(gates.gate_size)))
+    return GateFit(open_indices=kept, loss=final, history=tuple(history))
+
+
+def settle(gates: HardConcrete, locations: Tensor, target: int) -> Tensor:
+    """Open the ``target`` highest gates and close the others; their order stays."""
+    order = locations.sort(descending=True, stable=True)
+    ranked = order.values
+    cut = ranked[max(min(target, len(ranked)) - 1, 0) : target + 1].mean()
+    side = torch.full_like(ranked, -1.0)
+    side[:target] = 1.0
+    settled = torch.empty_like(locations)
+    settled[order.indices] = side * (SETTLED + (ranked - cut).abs().clamp(max=SETTLED))
+    with torch.no_grad():
+        gates.qz_logits.copy_(settled.view(gates.gate_size))
+    return order.indices[:target].sort().values
+
+
+def _slopes(
+    objective: Objective, gate: Tensor, parameters: list[Tensor]
+) -> tuple[float, Tensor, list[Tensor | None]]:
+    """The loss and its gradients by the gates and by the user's parameters."""
+    gate = gate.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = objective(gate)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(type(loss))
+        raise InputError(f"the objective returned {found}, but must return a tensor of one loss.")
+    value = loss.item()
+    if not math.isfinite(value):
+        raise InputError(
+            f"the objective returned {value} with {int((gate > 0).sum()):,} gates open. "
+            "Let it be finite for any gates, none open too."
+        )
+    slopes = (
+        torch.autograd.grad(loss, [gate, *parameters], allow_unused=True)
+        if loss.requires_grad
+        else (None,)
+    )
+    if slopes[0] is None:
+        raise InputError(
+            "the objective does not depend on the gates it is given: multiply by them, and do "
+            "not detach them."
+        )
+    return value, slopes[0], list(slopes[1:])
+
+
+def _between(start: float, end: float, elapsed: float) -> float:
+    return start * (end / start) ** elapsed

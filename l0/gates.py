@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.fx
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -68,13 +69,7 @@ class L0Gate(nn.Module):
         Raises:
             InputError: ``x`` has another length there than there are gates.
         """
-        if x.ndim == 0 or not -x.ndim <= dim < x.ndim or x.shape[dim] != self.size:
-            raise InputError(
-                f"x has shape {tuple(x.shape)}, but dimension {dim} must have {self.size} items."
-            )
-        shape = [1] * x.ndim
-        shape[dim] = self.size
-        return x * self.get_gates().view(shape)
+        return _multiply_along(x, self.get_gates(), dim)
 
     def get_penalty(self) -> Tensor:
         """The expected number of open gates, a scalar."""
@@ -375,3 +370,15 @@ def take(data: Data, indices: Tensor) -> Data:
     if isinstance(data, Tensor):
         return data[indices.to(data.device)]
     return np.asarray(data)[indices.cpu().numpy()]
+
+
+@torch.fx.wrap
+def _multiply_along(x: Tensor, gates: Tensor, dim: int) -> Tensor:
+    # one operation to torch.fx, so that a model with it can be traced and pruned
+    if x.ndim == 0 or not -x.ndim <= dim < x.ndim or x.shape[dim] != len(gates):
+        raise InputError(
+            f"x has shape {tuple(x.shape)}, but dimension {dim} must have {len(gates)} items."
+        )
+    shape = [1] * x.ndim
+    shape[dim] = len(gates)
+    return x * gates.view(shape)

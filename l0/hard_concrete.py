@@ -38,8 +38,7 @@ def sample_gate(
         device=log_alpha.device,
     )
     # the ends of the unit interval have no finite logit
-    noise = torch.special.logit(noise, eps=1e-6)
-    return _gate(log_alpha, noise, temperature, stretch)
+    return _gate(log_alpha, noise.logit_(1e-6), temperature, stretch)
 
 
 def deterministic_gate(
@@ -59,9 +58,10 @@ def gate_slope(
 ) -> Tensor:
     """The derivative of a gate by its location, from the gate itself; zero where it is clipped."""
     gamma, zeta = stretch
-    inside = (gate > 0) & (gate < 1)
-    slope = (gate - gamma) * (zeta - gate)
-    return (slope * (1 / ((zeta - gamma) * temperature))).masked_fill(~inside, 0)
+    # (g - gamma)(zeta - g), completed to a square so that one buffer is enough
+    slope = gate.sub((gamma + zeta) / 2).square_().neg_().add_(((zeta - gamma) / 2) ** 2)
+    slope.mul_(1 / ((zeta - gamma) * temperature))
+    return slope.masked_fill_((gate > 0).logical_and_(gate < 1).logical_not_(), 0)
 
 
 def open_probability(
@@ -295,7 +295,7 @@ class _Gate(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gate,) = ctx.saved_tensors
         slope = gate_slope(gate, ctx.temperature, stretch=ctx.stretch)
-        return gradients[0] * slope, None, None, None, None
+        return slope.mul_(gradients[0]), None, None, None, None
 
 
 _apply: Callable[..., Tensor] = _Gate.apply

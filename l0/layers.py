@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from l0.errors import InputError
 from l0.gated_layer import GatedLayer
@@ -91,7 +92,9 @@ class L0Linear(GatedLayer):
 
     def folded(self) -> nn.Linear:
         """The ``torch.nn.Linear`` of the same outputs at evaluation."""
-        dense = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
+        dense = skip_init(
+            nn.Linear, self.in_features, self.out_features, bias=self.bias is not None
+        )
         return _fill(dense, self.deterministic_weight(), self.bias)
 
     def total_weights(self) -> int:
@@ -172,7 +175,8 @@ class L0Conv2d(GatedLayer):
 
     def folded(self) -> nn.Conv2d:
         """The ``torch.nn.Conv2d`` of the same outputs at evaluation."""
-        dense = nn.Conv2d(
+        dense = skip_init(
+            nn.Conv2d,
             self.in_channels,
             self.out_channels,
             self.kernel_size,
@@ -256,7 +260,8 @@ class L0DepthwiseConv2d(GatedLayer):
     def folded(self) -> nn.Conv2d:
         """The ``torch.nn.Conv2d`` of the same outputs at evaluation."""
         conv = self.depthwise_conv
-        dense = nn.Conv2d(
+        dense = skip_init(
+            nn.Conv2d,
             self.in_channels,
             self.in_channels,
             self.kernel_size,

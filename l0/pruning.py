@@ -1,9 +1,104 @@
-"""A gated model into one that is pruned, or into an ordinary, smaller one."""
+"""What closed gates save: weights set to zero, or a smaller ordinary model, and its cost.
 
+How channels are removed from a model is in ``compaction``; this file decides which weights go.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from l0.compaction import compact
+from l0.errors import InputError
+from l0.gated_layer import GatedLayer
+from l0.hard_concrete import HardConcrete
+
+# how the gates of a group lie along the weight; a group not named here has a gate for each weight
+_ALONG_WEIGHT = {
+    "input_gates": (1, -1),
+    "output_gates": (-1, 1),
+    "channel_gates": (-1, 1, 1, 1),
+}
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What a model takes to store and to run on one batch."""
+
+    parameters: int
+    flops: int
 
 
 def prune_model(
     model: nn.Module, threshold: float = 0.05, *, example_input: Tensor | None = None
 ) -> nn.Module:
-    raise NotImplementedError
+    """Remove every weight that has a gate whose P(open) is at most ``threshold``.
+
+    Up to a threshold of 0.5 the outputs at evaluation stay as they are: such gates are closed
+    there. Biases have no gates and stay.
+
+    Args:
+        model: holds gated layers anywhere.
+        threshold: 0 to 1.
+        example_input: a batch of the model's input. Without it the weights are set to zero in
+            the model given, which is put in evaluation mode. With it that model is left alone
+            and a new one is returned, see ``compaction.compact``: ordinary layers, physically
+            smaller, the same outputs.
+
+    Returns:
+        The model given, or the new one; in evaluation mode.
+
+    Raises:
+        InputError: the threshold is out of its bounds, or ``compact`` refuses the model.
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError(
+            f"threshold is {threshold}, but must be a probability from 0 to 1: weights that are "
+            "open with at most this probability are pruned."
+        )
+    if example_input is not None:
+        return compact(prune_model(copy.deepcopy(model), threshold), example_input)
+    for layer in model.modules():
+        if isinstance(layer, GatedLayer):
+            _zero_closed(layer, threshold)
+    return model.eval()
+
+
+def model_cost(model: nn.Module, example_input: Tensor) -> ModelCost:
+    """Parameters of a model, those of gates not counted, and its flops on a batch at evaluation.
+
+    Flops are those that ``torch.utils.flop_counter`` knows: matrix products, convolutions and
+    attention. The model is left as it was.
+
+    Args:
+        model: gated or ordinary.
+        example_input: a batch of the model's input.
+    """
+    of_gates = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, HardConcrete)
+        for parameter in module.parameters()
+    }
+    parameters = sum(p.numel() for p in model.parameters() if id(p) not in of_gates)
+    evaluated = copy.deepcopy(model).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        evaluated(example_input)
+    return ModelCost(parameters, counter.get_total_flops())
+
+
+@torch.no_grad()
+def _zero_closed(layer: GatedLayer, threshold: float) -> None:
+    weight = _weight(layer)
+    for name, gates in layer.named_children():
+        if isinstance(gates, HardConcrete):
+            closed = gates.get_active_prob() <= threshold
+            # not a product: zero times an infinite weight is no zero
+            weight.masked_fill_(closed.view(_ALONG_WEIGHT.get(name, weight.shape)), 0)
+
+
+def _weight(layer: GatedLayer) -> nn.Parameter:
+    depthwise = hasattr(layer, "depthwise_conv")
+    return layer.get_parameter("depthwise_conv.weight" if depthwise else "weight")
