@@ -184,7 +184,7 @@ def _slopes(
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(type(loss))
         raise InputError(f"the objective returned {found}, but must return a tensor of one loss.")
-    value = loss.item()
+    value: float = loss.item()
     if not math.isfinite(value):
         raise InputError(
             f"the objective returned {value} with {int((gate > 0).sum()):,} gates open. "

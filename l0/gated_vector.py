@@ -98,11 +98,11 @@ class GatedVector(nn.Module):
         """Take temperature and limits from a ``state_dict``."""
         self.temperature, self.gamma, self.zeta = state.tolist()
 
-    def _sample_gates(self) -> Tensor:
+    def _sample_gates(self, generator: torch.Generator | None = None) -> Tensor:
         return sample_gate(
             self.log_alpha,
             self.beta,
-            generator=self._generator(),
+            generator=generator or self._generator(),
             stretch=(self.gamma, self.zeta),
         )
 

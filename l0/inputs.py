@@ -3,6 +3,8 @@
 Nothing is cached and nothing of the caller's is changed: what comes back are copies in float64.
 """
 
+from typing import TypeAlias
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -10,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from l0.errors import InputError
 
-Matrix = sp.sparray | sp.spmatrix | ArrayLike | torch.Tensor
+Matrix: TypeAlias = sp.sparray | sp.spmatrix | ArrayLike | torch.Tensor
 # numpy's kinds of numbers that are real, and objects that may be
 REAL = "biufO"
 

@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import skip_init
 
 from l0.errors import InputError
 from l0.gated_layer import GatedLayer
@@ -78,7 +77,8 @@ class L0Linear(GatedLayer):
     def gated_weight(self) -> Tensor:  # (out_features, in_features)
         """The weight multiplied by the gates: sampled in training, deterministic in evaluation."""
         if self.structured is None:
-            return self.weight * self.weight_gates()
+            gates: Tensor = self.weight_gates()
+            return self.weight * gates
         weight: Tensor = self.weight
         if self.structured != "output":
             weight = weight * self.input_gates()
@@ -92,8 +92,8 @@ class L0Linear(GatedLayer):
 
     def folded(self) -> nn.Linear:
         """The ``torch.nn.Linear`` of the same outputs at evaluation."""
-        dense = skip_init(
-            nn.Linear, self.in_features, self.out_features, bias=self.bias is not None
+        dense = nn.Linear(
+            self.in_features, self.out_features, bias=self.bias is not None, device="meta"
         )
         return _fill(dense, self.deterministic_weight(), self.bias)
 
@@ -165,7 +165,7 @@ class L0Conv2d(GatedLayer):
 
     def gated_weight(self) -> Tensor:  # (out_channels, in_channels, height, width)
         """The weight multiplied by the gates: sampled in training, deterministic in evaluation."""
-        gates = self.channel_gates() if self.structured else self.weight_gates()
+        gates: Tensor = self.channel_gates() if self.structured else self.weight_gates()
         shape = (-1, 1, 1, 1) if self.structured else self.weight.shape
         return self.weight * gates.view(shape)
 
@@ -175,14 +175,14 @@ class L0Conv2d(GatedLayer):
 
     def folded(self) -> nn.Conv2d:
         """The ``torch.nn.Conv2d`` of the same outputs at evaluation."""
-        dense = skip_init(
-            nn.Conv2d,
+        dense = nn.Conv2d(
             self.in_channels,
             self.out_channels,
             self.kernel_size,
             _pair(self.stride),
             _pair(self.padding),
             bias=self.bias is not None,
+            device="meta",
         )
         return _fill(dense, self.deterministic_weight(), self.bias)
 
@@ -243,7 +243,8 @@ class L0DepthwiseConv2d(GatedLayer):
 
     def gated_weight(self) -> Tensor:  # (in_channels, 1, height, width)
         """The weight multiplied by the gates: sampled in training, deterministic in evaluation."""
-        return self.depthwise_conv.weight * self.channel_gates().view(-1, 1, 1, 1)
+        gates: Tensor = self.channel_gates()
+        return self.depthwise_conv.weight * gates.view(-1, 1, 1, 1)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch has
         """(batch, in_channels, height, width) to (batch, in_channels, height', width')."""
@@ -260,8 +261,7 @@ class L0DepthwiseConv2d(GatedLayer):
     def folded(self) -> nn.Conv2d:
         """The ``torch.nn.Conv2d`` of the same outputs at evaluation."""
         conv = self.depthwise_conv
-        dense = skip_init(
-            nn.Conv2d,
+        dense = nn.Conv2d(
             self.in_channels,
             self.in_channels,
             self.kernel_size,
@@ -269,6 +269,7 @@ class L0DepthwiseConv2d(GatedLayer):
             _pair(self.padding),
             groups=self.in_channels,
             bias=conv.bias is not None,
+            device="meta",
         )
         return _fill(dense, self.deterministic_weight(), conv.bias)
 
@@ -318,8 +319,8 @@ class SparseMLP(nn.Module):
         x = x.flatten(1)
         x = functional.relu(self.fc1(x))
         x = functional.relu(self.fc2(x))
-        x = self.fc3(x)
-        return x
+        scores: Tensor = self.fc3(x)
+        return scores
 
     def get_l0_loss(self) -> Tensor:
         """The expected number of open gates in all layers, a scalar."""
@@ -359,7 +360,8 @@ def _reset(weight: Tensor, bias: Tensor | None) -> None:
 
 
 def _fill(dense: Dense, weight: Tensor, bias: Tensor | None) -> Dense:
-    dense = dense.to(device=weight.device, dtype=weight.dtype)
+    # made on the meta device: no weights are drawn only to be overwritten
+    dense = dense.to_empty(device=weight.device).to(weight.dtype)
     with torch.no_grad():
         dense.weight.copy_(weight)
         if bias is not None and dense.bias is not None:

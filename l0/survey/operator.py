@@ -25,6 +25,12 @@ class SparseOperator:
         self._adjoint = _to_torch(by_record, device)
         self._forward = _to_torch(by_record.T.tocsr(), device)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(targets, records)."""
+        records, targets = self._by_record.shape
+        return targets, records
+
     @classmethod
     def of(cls, problem: CalibrationProblem, device: torch.device) -> "SparseOperator":
         """The constraints of a problem, each target divided by its scale."""

@@ -1,0 +1,290 @@
+"""Calibration weights with gates, as an estimator: the classical penalised fit.
+
+The loss and the penalties are those that users of l0-python know, and their strength is the
+user's to choose. ``l0.survey.calibrate`` needs no such choice: it keeps an exact number of
+records and refits their weights.
+"""
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from l0.errors import InputError
+from l0.gated_vector import GatedVector
+from l0.hard_concrete import gate_slope
+from l0.inputs import Matrix, numbers, vector
+from l0.progress import Progress
+from l0.sparse_product import operator_of, product
+from l0.survey.history import EpochRecord, OnProgress
+
+LOSSES = ("mse", "relative")
+
+
+class ActiveWeights(TypedDict):
+    """Positions and values of the weights above zero, and how many there are."""
+
+    indices: Tensor
+    values: Tensor
+    count: int
+
+
+class SparseCalibrationWeights(GatedVector):
+    """Positive weights, one a record, many of them closed by gates.
+
+    Args:
+        n_features: number of records.
+        beta: temperature of the gates.
+        gamma: lower limit of the stretched distribution, below 0.
+        zeta: upper limit, above 1.
+        init_keep_prob: the gates' locations start at its log-odds; one number strictly between
+            0 and 1, or one a record.
+        init_weights: where the weights start; one number above 0, one a record, or 1.
+        log_weight_jitter_sd: standard deviation of the noise on log-weights when a fit starts.
+        log_alpha_jitter_sd: standard deviation of the noise on the gates' first locations.
+        device: of the parameters.
+        use_gates: without gates every record is kept and only weights are fitted.
+        seed: of all noise; torch's global generator without.
+
+    Raises:
+        InputError: an argument out of its bounds.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        beta: float = 2 / 3,
+        gamma: float = -0.1,
+        zeta: float = 1.1,
+        init_keep_prob: float | ArrayLike = 0.5,
+        init_weights: float | ArrayLike | None = None,
+        log_weight_jitter_sd: float = 0.0,
+        log_alpha_jitter_sd: float = 0.01,
+        device: str | torch.device = "cpu",
+        use_gates: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            n_features,
+            beta=beta,
+            gamma=gamma,
+            zeta=zeta,
+            init_keep_prob=init_keep_prob,
+            jitter=log_alpha_jitter_sd,
+            device=device,
+            seed=seed,
+        )
+        if not 0 <= log_weight_jitter_sd < np.inf:
+            raise InputError(
+                f"log_weight_jitter_sd is {log_weight_jitter_sd}, but must be 0 or more."
+            )
+        self.log_weight_jitter_sd = log_weight_jitter_sd
+        self.log_alpha_jitter_sd = log_alpha_jitter_sd
+        self.use_gates = use_gates
+        self.history: tuple[EpochRecord, ...] = ()
+        start = _log_weights(init_weights, self.n_features).to(device)
+        self.log_weight = nn.Parameter(start)
+        self.register_buffer("_first_log_weight", start.clone(), persistent=False)
+        self.register_buffer("_first_log_alpha", self.log_alpha.detach().clone(), persistent=False)
+
+    def get_weights(self, deterministic: bool = False) -> Tensor:  # (n_features,)
+        """Weights multiplied by their gates: sampled ones, or those of evaluation."""
+        weights = self.log_weight.exp()
+        if not self.use_gates:
+            return weights
+        return weights * (self.get_deterministic_gates() if deterministic else self._sample_gates())
+
+    def forward(self, M: Matrix, deterministic: bool = False) -> Tensor:
+        """Weighted sums (n_targets,) of the rows of M (n_targets, n_features).
+
+        Raises:
+            InputError: M has other columns, or entries that are not finite.
+        """
+        operator = operator_of("M", self._fitting(M), self.device)
+        return product(operator, self.get_weights(deterministic))
+
+    def predict(self, M: Matrix) -> Tensor:
+        """The weighted sums at evaluation, (n_targets,)."""
+        with torch.no_grad():
+            return self(M, deterministic=True)  # type: ignore[no-any-return]
+
+    def get_l0_penalty(self) -> Tensor:
+        """The expected number of records kept, a scalar; all of them without gates."""
+        if not self.use_gates:
+            return self.log_weight.new_tensor(float(self.n_features))
+        return super().get_l0_penalty()
+
+    def get_l2_penalty(self) -> Tensor:
+        """The sum of squared weights before their gates, a scalar."""
+        return self.log_weight.exp().square().sum()
+
+    @torch.no_grad()
+    def get_sparsity(self) -> float:
+        """The share of records whose weight is zero at evaluation."""
+        return float((self.get_weights(deterministic=True) == 0).float().mean())
+
+    @torch.no_grad()
+    def get_active_weights(self) -> ActiveWeights:
+        """The weights above zero at evaluation."""
+        weights = self.get_weights(deterministic=True)
+        indices = torch.nonzero(weights > 0).flatten()
+        return {"indices": indices, "values": weights[indices], "count": len(indices)}
+
+    def fit(
+        self,
+        M: Matrix,
+        y: ArrayLike | Tensor,
+        lambda_l0: float = 0.01,
+        lambda_l2: float = 0.0,
+        lr: float = 0.01,
+        epochs: int = 1000,
+        loss_type: str = "mse",
+        verbose: bool = False,
+        verbose_freq: int = 100,
+        target_groups: ArrayLike | None = None,
+        normalize_groups: bool = True,
+        group_multipliers: Mapping[int, float] | None = None,
+        *,
+        warm_start: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> "SparseCalibrationWeights":
+        """Lower the loss of M w against y, with a price on gates and on squared weights.
+
+        Args:
+            M: (n_targets, n_features), scipy sparse, numpy or torch.
+            y: (n_targets,), of any sign.
+            lambda_l0: price of one expected open gate.
+            lambda_l2: price of the sum of squared weights.
+            lr: learning rate of Adam.
+            epochs: how many steps; none moves nothing.
+            loss_type: "mse", the sum of squared errors, or "relative", each error divided by
+                ``|y| + 1``.
+            verbose: log every ``verbose_freq`` epochs and show a progress bar.
+            verbose_freq: how often to log.
+            target_groups: (n_targets,) the group of each target.
+            normalize_groups: let each group count as one target.
+            group_multipliers: a factor for the loss of some groups.
+            warm_start: continue from where the weights and gates are; from their first values
+                without.
+            on_progress: called with each record of the history, which ``history`` keeps.
+
+        Raises:
+            InputError: lengths that do not fit, numbers that are not finite, an unknown loss,
+                multipliers without groups, or a loss that ran away.
+        """
+        if loss_type not in LOSSES:
+            raise InputError(f"loss_type is {loss_type!r}, but must be one of {list(LOSSES)}.")
+        for name, price in (("lambda_l0", lambda_l0), ("lambda_l2", lambda_l2)):
+            if not 0 <= price < np.inf:
+                raise InputError(f"{name} is {price}, but must be a finite number of 0 or more.")
+        if not 0 < lr < np.inf:
+            raise InputError(f"lr is {lr}, but must be a finite number above 0.")
+        operator = operator_of("M", self._fitting(M), self.device)
+        targets = operator.shape[0]
+        values = vector("y", y, targets, "targets")
+        importance = _importance(targets, target_groups, normalize_groups, group_multipliers)
+        scales = np.abs(values) + 1 if loss_type == "relative" else np.ones(targets)
+        aim = torch.tensor(values, dtype=torch.float32, device=self.device)
+        # d loss / d estimate = 2 curvature (estimate - y)
+        curvature = torch.tensor(importance / scales**2, dtype=torch.float32, device=self.device)
+        progress = Progress(
+            epochs, verbose=verbose, verbose_freq=verbose_freq, on_progress=on_progress
+        )
+        if epochs == 0:
+            return self
+        if not warm_start:
+            self._restart()
+        with torch.no_grad(), progress:
+            if self.log_weight_jitter_sd > 0:
+                noise = self._normal(self.log_weight)
+                self.log_weight.add_(self.log_weight_jitter_sd * noise)
+            trained = [self.log_weight, self.log_alpha] if self.use_gates else [self.log_weight]
+            optimizer = torch.optim.Adam(trained, lr=lr)
+            generator = self._generator()
+            for epoch in range(epochs):
+                weights = self.log_weight.exp()
+                gate = self._sample_gates(generator) if self.use_gates else None
+                kept = weights if gate is None else weights * gate
+                error = operator.estimates(kept) - aim
+                worth = operator.adjoint(2 * curvature * error)
+                self.log_weight.grad = kept * worth + 2 * lambda_l2 * weights.square()
+                if gate is not None:
+                    chance = self.get_open_probability()
+                    slope = gate_slope(gate, self.beta, stretch=(self.gamma, self.zeta))
+                    self.log_alpha.grad = weights * worth * slope + lambda_l0 * chance * (
+                        1 - chance
+                    )
+                if progress.wants(epoch):
+                    expected = float(self.get_l0_penalty())
+                    l2 = lambda_l2 * float(weights.square().sum()) if lambda_l2 > 0 else 0.0
+                    progress.record(
+                        EpochRecord(
+                            stage="gates",
+                            epoch=epoch,
+                            epochs=epochs,
+                            loss=float((curvature * error.square()).sum()),
+                            penalty=lambda_l0 * expected * self.use_gates + l2,
+                            records=self.n_features,
+                            expected_count=expected,
+                            temperature=self.beta,
+                        )
+                    )
+                optimizer.step()
+            optimizer.zero_grad()
+        self.history = tuple(progress.history)
+        return self
+
+    @torch.no_grad()
+    def _restart(self) -> None:
+        self.log_weight.copy_(self.get_buffer("_first_log_weight"))
+        self.log_alpha.copy_(self.get_buffer("_first_log_alpha"))
+
+    def _fitting(self, matrix: Matrix) -> Matrix:
+        shape = tuple(np.shape(matrix))
+        if len(shape) != 2 or shape[1] != self.n_features:
+            raise InputError(
+                f"M has shape {shape}, but must be (targets, {self.n_features}): one column a "
+                "record. Transpose it if rows are records."
+            )
+        return matrix
+
+
+def _log_weights(init_weights: float | ArrayLike | None, n_features: int) -> Tensor:
+    if init_weights is None:
+        return torch.zeros(n_features)
+    if np.ndim(init_weights) == 0:
+        given = np.full(n_features, numbers("init_weights", init_weights))
+    else:
+        given = vector("init_weights", init_weights, n_features, "features")
+    if (given < 0).any() or not np.isfinite(given).all():
+        raise InputError("init_weights must be finite and not negative: weights are positive.")
+    # a weight of zero has no logarithm
+    return torch.tensor(np.log(given + 1e-8), dtype=torch.float32)
+
+
+def _importance(
+    targets: int,
+    target_groups: ArrayLike | None,
+    normalize_groups: bool,
+    group_multipliers: Mapping[int, float] | None,
+) -> NDArray[np.float64]:  # (targets,)
+    if target_groups is None:
+        if group_multipliers is not None:
+            raise InputError("group_multipliers requires target_groups to be set.")
+        return np.ones(targets)
+    groups = vector("target_groups", target_groups, targets, "targets")
+    known, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    importance = 1 / sizes[member] if normalize_groups else np.ones(targets)
+    for group, factor in (group_multipliers or {}).items():
+        if group not in known:
+            raise InputError(
+                f"group_multipliers key {group} not found in target_groups, which has "
+                f"{known.tolist()[:20]}."
+            )
+        if not 0 <= factor < np.inf:
+            raise InputError(f"group_multipliers[{group}] is {factor}, but must be 0 or more.")
+        importance[groups == group] *= factor
+    return importance

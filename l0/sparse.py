@@ -1,0 +1,267 @@
+"""Linear regression with a gate for each feature, on sparse matrices.
+
+The objective is the mean squared error plus a price on the expected number of features. It is
+minimised in units of each feature's and the response's spread, so that neither decides how far a
+step of Adam goes; what comes out are coefficients in the units given.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg as spl
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from l0.errors import InputError
+from l0.gated_vector import GatedVector
+from l0.hard_concrete import gate_slope
+from l0.inputs import Matrix, csr_matrix, vector
+from l0.progress import Progress
+from l0.sparse_product import operator_of, product
+from l0.survey.history import EpochRecord, OnProgress
+from l0.survey.operator import SparseOperator
+
+WORDS = {"row": "sample", "column": "feature"}
+# a gate at or below this counts as closed: what users of l0-python know
+CLOSED = 0.01
+
+
+class SparseL0Linear(GatedVector):
+    """A linear model whose features have gates.
+
+    Args:
+        n_features: number of features.
+        fit_intercept: whether to fit an intercept.
+        beta: temperature of the gates.
+        gamma: lower limit of the stretched distribution, below 0.
+        zeta: upper limit, above 1.
+        init_keep_prob: the gates' locations start at its log-odds, strictly between 0 and 1.
+        device: of the parameters.
+        seed: of all noise; torch's global generator without.
+
+    Raises:
+        InputError: an argument out of its bounds.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        n_features: int,
+        fit_intercept: bool = True,
+        beta: float = 2 / 3,
+        gamma: float = -0.1,
+        zeta: float = 1.1,
+        init_keep_prob: float = 0.5,
+        device: str | torch.device = "cpu",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            n_features,
+            beta=beta,
+            gamma=gamma,
+            zeta=zeta,
+            init_keep_prob=init_keep_prob,
+            jitter=0.01,
+            device=device,
+            seed=seed,
+        )
+        self.fit_intercept = fit_intercept
+        self.weight = nn.Parameter(torch.zeros(self.n_features, device=device))
+        self.bias = nn.Parameter(torch.zeros(1, device=device)) if fit_intercept else None
+        self.history: tuple[EpochRecord, ...] = ()
+        self.register_buffer("_first_log_alpha", self.log_alpha.detach().clone(), persistent=False)
+
+    def forward(self, X: Matrix, deterministic: bool = False) -> Tensor:
+        """Predictions (n_samples,) for X (n_samples, n_features), scipy sparse, numpy or torch.
+
+        Raises:
+            InputError: X has other columns, or entries that are not finite.
+        """
+        operator = operator_of("X", self._fitting(X), self.device, **WORDS)
+        gates = self.get_deterministic_gates() if deterministic else self._sample_gates()
+        prediction = product(operator, self.weight * gates)
+        return prediction if self.bias is None else prediction + self.bias
+
+    def predict(self, X_sparse: Matrix) -> Tensor:
+        """Predictions (n_samples,) at evaluation."""
+        with torch.no_grad():
+            return self(X_sparse, deterministic=True)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def get_sparsity(self) -> float:
+        """The share of features whose deterministic gate is closed."""
+        return float((self.get_deterministic_gates() < CLOSED).float().mean())
+
+    @torch.no_grad()
+    def get_selected_features(self, threshold: float = CLOSED) -> Tensor:
+        """The features whose deterministic gate is above ``threshold``, ascending."""
+        return torch.nonzero(self.get_deterministic_gates() > threshold).flatten()
+
+    @torch.no_grad()
+    def get_coefficients(self, threshold: float = CLOSED) -> Tensor:  # (n_features,)
+        """Weights multiplied by their deterministic gates; zero where a gate is closed."""
+        gates = self.get_deterministic_gates()
+        return torch.where(gates > threshold, self.weight * gates, torch.zeros_like(gates))
+
+    def fit(
+        self,
+        X_sparse: Matrix,
+        y: ArrayLike | Tensor,
+        lambda_reg: float = 0.01,
+        lr: float = 0.01,
+        epochs: int = 1000,
+        verbose: bool = False,
+        verbose_freq: int = 100,
+        *,
+        warm_start: bool = False,
+        refit: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> "SparseL0Linear":
+        """Lower the mean squared error with a price on each expected open gate.
+
+        Args:
+            X_sparse: (n_samples, n_features), scipy sparse, numpy or torch.
+            y: (n_samples,).
+            lambda_reg: price of one expected open gate, in squared units of y.
+            lr: learning rate of Adam, in spreads of the response a spread of the feature.
+            epochs: how many steps; none moves nothing.
+            verbose: log every ``verbose_freq`` epochs and show a progress bar.
+            verbose_freq: how often to log.
+            warm_start: continue from where weights and gates are; anew without.
+            refit: end with least squares on the features selected, so that what the gates'
+                noise took from the coefficients is given back.
+            on_progress: called with each record of the history, which ``history`` keeps.
+
+        Raises:
+            InputError: lengths that do not fit, numbers that are not finite, or a loss that ran
+                away.
+        """
+        matrix = csr_matrix("X", self._fitting(X_sparse), **WORDS)
+        samples = matrix.shape[0]
+        response = vector("y", y, samples, "samples")
+        if not 0 <= lambda_reg < np.inf:
+            raise InputError(
+                f"lambda_reg is {lambda_reg}, but must be a finite number of 0 or more."
+            )
+        if not 0 < lr < np.inf:
+            raise InputError(f"lr is {lr}, but must be a finite number above 0.")
+        progress = Progress(
+            epochs, verbose=verbose, verbose_freq=verbose_freq, on_progress=on_progress
+        )
+        if epochs == 0:
+            return self
+        if not warm_start:
+            self._restart()
+        spread = _spread(matrix)
+        centre = float(response.mean()) if self.fit_intercept else 0.0
+        unit = float(np.sqrt(np.mean((response - centre) ** 2))) or 1.0
+        scaled = sp.csr_array(matrix @ sp.diags_array(1 / spread))
+        operator = SparseOperator(scaled.T.tocsr().astype(np.float32), self.device)
+        with torch.no_grad(), progress:
+            self._descend(
+                operator,
+                torch.tensor((response - centre) / unit, dtype=torch.float32, device=self.device),
+                units=torch.tensor(unit / spread, dtype=torch.float32, device=self.device),
+                centre=centre,
+                unit=unit,
+                price=lambda_reg / unit**2,
+                lr=lr,
+                epochs=epochs,
+                progress=progress,
+            )
+            if refit:
+                self._least_squares(matrix, response)
+        self.history = tuple(progress.history)
+        return self
+
+    def _descend(
+        self,
+        operator: SparseOperator,
+        response: Tensor,  # (samples,), centred, in units of its spread
+        *,
+        units: Tensor,  # (features,), of the coefficients
+        centre: float,
+        unit: float,
+        price: float,
+        lr: float,
+        epochs: int,
+        progress: Progress,
+    ) -> None:
+        coefficients = self.weight / units
+        intercept = torch.zeros(1, device=self.device)
+        if self.bias is not None:
+            intercept = (self.bias - centre) / unit
+        trained = [coefficients, self.log_alpha, intercept]
+        optimizer = torch.optim.Adam(trained[: 3 if self.fit_intercept else 2], lr=lr)
+        generator = self._generator()
+        for epoch in range(epochs):
+            gate = self._sample_gates(generator)
+            error = operator.estimates(coefficients * gate) + intercept - response
+            pull = (2 / len(error)) * error
+            worth = operator.adjoint(pull)
+            chance = self.get_open_probability()
+            slope = gate_slope(gate, self.beta, stretch=(self.gamma, self.zeta))
+            coefficients.grad = gate * worth
+            self.log_alpha.grad = coefficients * worth * slope + price * chance * (1 - chance)
+            intercept.grad = pull.sum(0, keepdim=True)
+            if progress.wants(epoch):
+                expected = float(chance.sum())
+                progress.record(
+                    EpochRecord(
+                        stage="gates",
+                        epoch=epoch,
+                        epochs=epochs,
+                        loss=float(error.square().mean()) * unit**2,
+                        penalty=price * unit**2 * expected,
+                        records=self.n_features,
+                        expected_count=expected,
+                        temperature=self.beta,
+                    )
+                )
+            optimizer.step()
+        self.log_alpha.grad = None
+        self.weight.copy_(coefficients * units)
+        if self.bias is not None:
+            self.bias.copy_(centre + unit * intercept)
+
+    def _least_squares(self, matrix: sp.csr_array, response: NDArray[np.float64]) -> None:
+        """Coefficients and intercept of least squares on the features selected."""
+        selected = self.get_selected_features()
+        columns = matrix[:, selected.cpu().numpy()]
+        if self.bias is not None:
+            columns = sp.hstack([columns, np.ones((matrix.shape[0], 1))], format="csr")
+        if columns.shape[1] == 0:
+            return
+        # of several solutions the one nearest to where the descent ended
+        start = self.get_coefficients()[selected].double().cpu().numpy()
+        if self.bias is not None:
+            start = np.append(start, float(self.bias))
+        solution = spl.lsqr(columns, response, x0=start, atol=1e-10, btol=1e-10)[0]
+        found = torch.tensor(solution, dtype=torch.float32, device=self.device)
+        if self.bias is not None:
+            self.bias.copy_(found[-1:])
+            found = found[:-1]
+        self.weight[selected] = found / self.get_deterministic_gates()[selected]
+
+    @torch.no_grad()
+    def _restart(self) -> None:
+        self.weight.zero_()
+        self.log_alpha.copy_(self.get_buffer("_first_log_alpha"))
+        if self.bias is not None:
+            self.bias.zero_()
+
+    def _fitting(self, matrix: Matrix) -> Matrix:
+        shape = tuple(np.shape(matrix))
+        if len(shape) != 2 or shape[1] != self.n_features:
+            raise InputError(
+                f"X has shape {shape}, but must be (samples, {self.n_features}): one column a "
+                "feature. Transpose it if rows are features."
+            )
+        return matrix
+
+
+def _spread(matrix: sp.csr_array) -> NDArray[np.float64]:  # (features,)
+    """The root mean square of each column; 1 for an empty one."""
+    squared = np.asarray(matrix.power(2).sum(axis=0)).ravel() / matrix.shape[0]
+    return np.sqrt(np.where(squared > 0, squared, 1.0))

@@ -1,0 +1,36 @@
+"""The product of a sparse matrix and a vector of parameters, for training loops of one's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l0.inputs import Matrix, csr_matrix
+from l0.survey.operator import SparseOperator
+
+
+def operator_of(name: str, matrix: Matrix, device: torch.device, **words: str) -> SparseOperator:
+    """A checked matrix (rows, columns) on a device; nothing is cached between calls."""
+    checked = csr_matrix(name, matrix, **words)
+    return SparseOperator(checked.T.tocsr().astype("float32"), device)
+
+
+def product(operator: SparseOperator, vector: Tensor) -> Tensor:  # (columns,) -> (rows,)
+    """M v, differentiable by v."""
+    return _apply(vector, operator)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vector: Tensor, operator: SparseOperator) -> Tensor:
+        ctx.operator = operator
+        return operator.estimates(vector.detach())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        operator: SparseOperator = ctx.operator
+        return operator.adjoint(gradients[0].contiguous()), None
+
+
+_apply: Callable[..., Tensor] = _Product.apply
