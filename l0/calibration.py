@@ -88,7 +88,6 @@ class SparseCalibrationWeights(GatedVector):
         start = _log_weights(init_weights, self.n_features).to(device)
         self.log_weight = nn.Parameter(start)
         self.register_buffer("_first_log_weight", start.clone(), persistent=False)
-        self.register_buffer("_first_log_alpha", self.log_alpha.detach().clone(), persistent=False)
 
     def get_weights(self, deterministic: bool = False) -> Tensor:  # (n_features,)
         """Weights multiplied by their gates: sampled ones, or those of evaluation."""
@@ -239,8 +238,8 @@ class SparseCalibrationWeights(GatedVector):
 
     @torch.no_grad()
     def _restart(self) -> None:
+        super()._restart()
         self.log_weight.copy_(self.get_buffer("_first_log_weight"))
-        self.log_alpha.copy_(self.get_buffer("_first_log_alpha"))
 
     def _fitting(self, matrix: Matrix) -> Matrix:
         shape = tuple(np.shape(matrix))

@@ -9,6 +9,7 @@ noisy while the budget falls and deterministic after, so that what is learned is
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -180,7 +181,7 @@ def _slopes(
     """The loss and its gradients by the gates and by the user's parameters."""
     gate = gate.detach().requires_grad_()
     with torch.enable_grad():
-        loss = objective(gate)
+        loss: Any = objective(gate)
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(type(loss))
         raise InputError(f"the objective returned {found}, but must return a tensor of one loss.")
@@ -190,7 +191,7 @@ def _slopes(
             f"the objective returned {value} with {int((gate > 0).sum()):,} gates open. "
             "Let it be finite for any gates, none open too."
         )
-    slopes = (
+    slopes: tuple[Any, ...] = (
         torch.autograd.grad(loss, [gate, *parameters], allow_unused=True)
         if loss.requires_grad
         else (None,)
@@ -204,4 +205,4 @@ def _slopes(
 
 
 def _between(start: float, end: float, elapsed: float) -> float:
-    return start * (end / start) ** elapsed
+    return start * math.pow(end / start, elapsed)

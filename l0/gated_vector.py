@@ -63,6 +63,8 @@ class GatedVector(nn.Module):
         if jitter > 0:
             start = start + jitter * self._normal(start)
         self.log_alpha = nn.Parameter(start)
+        self.register_buffer("_first_log_alpha", start.clone(), persistent=False)
+        self._first_draws = self._draws
 
     @property
     def device(self) -> torch.device:
@@ -97,6 +99,12 @@ class GatedVector(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Take temperature and limits from a ``state_dict``."""
         self.temperature, self.gamma, self.zeta = state.tolist()
+
+    @torch.no_grad()
+    def _restart(self) -> None:
+        """Gates and noise as they were when the module was made."""
+        self.log_alpha.copy_(self.get_buffer("_first_log_alpha"))
+        self._draws = self._first_draws
 
     def _sample_gates(self, generator: torch.Generator | None = None) -> Tensor:
         return sample_gate(

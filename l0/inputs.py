@@ -3,7 +3,7 @@
 Nothing is cached and nothing of the caller's is changed: what comes back are copies in float64.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -31,9 +31,9 @@ def csr_matrix(
     Raises:
         InputError: no matrix, an empty one, or entries that are not finite real numbers.
     """
-    if isinstance(given, torch.Tensor):
-        given = _from_torch(given)
-    matrix = given if sp.issparse(given) else numbers(name, given)
+    matrix: Any = _from_torch(given) if isinstance(given, torch.Tensor) else given
+    if not sp.issparse(matrix):
+        matrix = numbers(name, matrix)
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise InputError(f"{name} must have the shape ({row}s, {column}s), but got {matrix.shape}.")
     if matrix.dtype.kind not in REAL:

@@ -2,6 +2,7 @@
 
 import logging
 from types import TracebackType
+from typing import Any
 
 from l0.errors import InputError
 from l0.hard_concrete import whole
@@ -26,14 +27,14 @@ class Progress:
         self._every = whole("verbose_freq", verbose_freq, least=1)
         self._on_progress = on_progress
         self._verbose = verbose
-        self._bar = None
-        if verbose:
+        self._bar: Any = None
+
+    def __enter__(self) -> "Progress":
+        if self._verbose:
             # needed by those alone who want to see a bar
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=epochs, unit="epoch")
-
-    def __enter__(self) -> "Progress":
+            self._bar = tqdm(total=self._epochs, unit="epoch")
         return self
 
     def __exit__(

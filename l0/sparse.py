@@ -70,7 +70,6 @@ class SparseL0Linear(GatedVector):
         self.weight = nn.Parameter(torch.zeros(self.n_features, device=device))
         self.bias = nn.Parameter(torch.zeros(1, device=device)) if fit_intercept else None
         self.history: tuple[EpochRecord, ...] = ()
-        self.register_buffer("_first_log_alpha", self.log_alpha.detach().clone(), persistent=False)
 
     def forward(self, X: Matrix, deterministic: bool = False) -> Tensor:
         """Predictions (n_samples,) for X (n_samples, n_features), scipy sparse, numpy or torch.
@@ -246,8 +245,8 @@ class SparseL0Linear(GatedVector):
 
     @torch.no_grad()
     def _restart(self) -> None:
+        super()._restart()
         self.weight.zero_()
-        self.log_alpha.copy_(self.get_buffer("_first_log_alpha"))
         if self.bias is not None:
             self.bias.zero_()
 

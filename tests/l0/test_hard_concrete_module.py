@@ -271,6 +271,8 @@ def test_gates_take_a_trailing_dimension_for_each_that_the_input_has_more(input_
     assert HardConcrete(4, 3)(input_shape).shape == shape
 
 
+# torch makes an autograd function's context while it traces one
+@pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
 def test_a_compiled_module_evaluates_like_the_eager_one_and_trains():
     gates = HardConcrete(64, init_mean=0.6)
     with torch.no_grad():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from l0 import compaction
+from l0 import channels
 from l0.compaction import Select
 from l0.errors import InputError
 from l0.gated_layer import GatedLayer
@@ -413,7 +413,7 @@ def test_a_forward_that_writes_into_its_input_leaves_the_example_alone():
 
 def test_a_compact_model_of_other_outputs_is_never_returned(monkeypatch):
     model, batch = build("padded conv net")
-    monkeypatch.setattr(compaction, "_pads", lambda padding: False)  # a wrong rule
+    monkeypatch.setattr(channels, "_pads", lambda padding: False)  # a wrong rule
     with pytest.raises(RuntimeError, match="outputs differ up to"):
         prune_model(model, example_input=batch)
 
