@@ -7,7 +7,7 @@ import pytest
 import torch
 from toy import QUICK_GATES, few_carry_all, random_survey
 
-from l0.survey import InputError, CalibrationProblem, GatedFitSettings
+from l0.survey import CalibrationProblem, GatedFitSettings, InputError
 from l0.survey.gated_fit import gated_fit
 from l0.survey.operator import SparseOperator
 

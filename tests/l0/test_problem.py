@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 from toy import random_survey, signed_totals, two_states
 
-from l0.survey import InputError, CalibrationProblem
+from l0.survey import CalibrationProblem, InputError
 
 GOOD = {
     "constraints": np.array([[1.0, 0.0, 1.0], [0.0, 2.0, 0.0]]),

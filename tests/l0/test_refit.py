@@ -12,7 +12,7 @@ from toy import (
     two_states,
 )
 
-from l0.survey import InputError, CalibrationProblem, RefitSettings, refit
+from l0.survey import CalibrationProblem, InputError, RefitSettings, refit
 from l0.survey.operator import SparseOperator
 from l0.survey.weights import scaled_design_weights
 
