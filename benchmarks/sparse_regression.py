@@ -108,7 +108,7 @@ def _judge(scores: dict[str, list[tuple[float, ...]]], seconds: dict[str, list[f
     ]
     if statistics.median(seconds["ours"]) > statistics.median(seconds["l0-python"]):
         worse.append("seconds")
-    print(f"worse than l0-python: {', '.join(worse) or 'nothing'}\n")
+    print(f"worse than l0-python: {', '.join(worse) or 'nothing'}\n", flush=True)
     return not worse
 
 

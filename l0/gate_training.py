@@ -3,7 +3,8 @@
 The objective takes the gates and returns a loss; what it multiplies with them is its own affair.
 As in ``survey.gated_fit`` no penalty has to be tuned: one shift of all locations, solved at every
 epoch, holds the expected count to a budget that falls from all gates to the target. Gates are
-noisy while the budget falls and deterministic after, so that what is learned is what is kept.
+noisy while the budget falls and deterministic after; what rounding them to open and closed costs
+is mended by exchanges.
 """
 
 import math
@@ -31,8 +32,10 @@ from l0.survey.history import EpochRecord, OnProgress, is_recorded
 
 Objective = Callable[[Tensor], Tensor]
 # the trained gates stand this far from the point where open and closed are equally likely:
-# P(open) is within 5e-5 of 0 or 1, and a gate is exactly 0 or 1 at evaluation
+# P(open) is within 1e-4 of 0 or 1, and a gate is exactly 0 or 1 at evaluation
 SETTLED = LOG_ALPHA_BOUND / 2
+# exchanges tried from each state of the gates: this many open ones times as many closed
+CANDIDATES = 8
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,14 @@ class GateFitSettings:
     final_temperature: float = 0.2
     budget_share: float = 0.6  # of the epochs, until the target is reached
     noise_share: float = 0.7  # of the epochs, with random gates
+    swap_tries: int = 600  # evaluations of the objective to exchange gates at the end
 
     def __post_init__(self) -> None:
         whole("epochs", self.epochs, least=1)
+        whole("swap_tries", self.swap_tries, least=0)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "noise_share":
+            if field.name not in {"noise_share", "swap_tries"}:
                 positive(field.name, value)
             if field.name.endswith("share") and not 0 <= value <= 1:
                 raise InputError(f"{field.name} is {value}, but must lie between 0 and 1.")
@@ -82,6 +87,8 @@ def fit_gates(
     Args:
         gates: changed in place: its locations, and its temperature to the final one.
         objective: from the gates, (n,) in [0, 1], to a scalar loss that torch can differentiate.
+            At first all gates are open: let a total be divided by ``gates.sum()`` where its
+            scale depends on how many are.
         target: how many gates stay open, 0 to all.
         parameters: of the user's own, trained along with the gates (a model's weights).
         seed: of the noise; no global generator is read or moved.
@@ -94,7 +101,11 @@ def fit_gates(
             one finite number or does not depend on the gates.
     """
     settings = settings or GateFitSettings()
-    locations = gates.qz_logits.detach().flatten().clone()
+    dtype = gates.qz_logits.dtype
+    # half precision holds locations but not the squares of their gradients
+    locations = (
+        gates.qz_logits.detach().flatten().to(torch.promote_types(dtype, torch.float32), copy=True)
+    )
     count = len(locations)
     if not 0 <= whole("target", target, least=0) <= count:
         raise InputError(f"target is {target:,}, but there are {count:,} gates.")
@@ -118,7 +129,13 @@ def fit_gates(
             power=1.0,
         )
         if expected < count:
-            shift = solve_shift(locations, expected=expected, temperature=temperature, start=shift)
+            shift = solve_shift(
+                locations,
+                expected=expected,
+                temperature=temperature,
+                start=shift,
+                stretch=stretch,
+            )
             log_alpha = locations - shift
         else:
             log_alpha = torch.full_like(locations, LOG_ALPHA_BOUND)
@@ -126,7 +143,7 @@ def fit_gates(
             gate = sample_gate(log_alpha, temperature, generator=generator, stretch=stretch)
         else:
             gate = deterministic_gate(log_alpha, temperature, stretch=stretch)
-        loss, slope, own_slopes = _slopes(objective, gate.view(gates.gate_size), own)
+        loss, slope, own_slopes = _slopes(objective, gate.to(dtype).view(gates.gate_size), own)
         chance = open_probability(log_alpha, temperature, stretch=stretch)
         pull = hold_count(slope.flatten() * gate_slope(gate, temperature, stretch=stretch), chance)
         locations -= adam.step(
@@ -153,26 +170,61 @@ def fit_gates(
             if on_progress is not None:
                 on_progress(record)
     gates.temperature = settings.final_temperature
-    kept = settle(gates, locations, target)
-    with torch.no_grad():
-        closed_and_open = torch.zeros_like(locations)
-        closed_and_open[kept] = 1
-        final = float(objective(closed_and_open.view(gates.gate_size)))
+    order = locations.sort(descending=True, stable=True).indices
+    is_open = torch.zeros_like(locations, dtype=torch.bool)
+    is_open[order[:target]] = True
+
+    def judge(chosen: Tensor) -> tuple[float, Tensor]:
+        loss, slope, _ = _slopes(objective, chosen.to(dtype).view(gates.gate_size), [])
+        return loss, slope.flatten()
+
+    final = swap(is_open, judge, tries=settings.swap_tries)
+    settle(gates, locations, is_open)
+    kept = torch.nonzero(is_open).flatten()
     return GateFit(open_indices=kept, loss=final, history=tuple(history))
 
 
-def settle(gates: HardConcrete, locations: Tensor, target: int) -> Tensor:
-    """Open the ``target`` highest gates and close the others; their order stays."""
-    order = locations.sort(descending=True, stable=True)
-    ranked = order.values
-    cut = ranked[max(min(target, len(ranked)) - 1, 0) : target + 1].mean()
-    side = torch.full_like(ranked, -1.0)
-    side[:target] = 1.0
-    settled = torch.empty_like(locations)
-    settled[order.indices] = side * (SETTLED + (ranked - cut).abs().clamp(max=SETTLED))
+def swap(is_open: Tensor, judge: Callable[[Tensor], tuple[float, Tensor]], *, tries: int) -> float:
+    """Exchange an open gate for a closed one while that lowers the loss, in place.
+
+    Rounding to 0 and 1 moves a fit that mixed its gates; exchanges mend it. Which are tried is
+    read from the slopes at the gates as they stand, the steepest few on either side.
+    """
+    loss, slope = judge(is_open)
+    while tries > 0:
+        opened = _steepest(slope, is_open, descending=True)
+        closed = _steepest(slope, ~is_open, descending=False)
+        pairs = [(i, j) for i in opened for j in closed if slope[j] < slope[i]]
+        pairs.sort(key=lambda pair: float(slope[pair[1]] - slope[pair[0]]))
+        for i, j in pairs[:tries]:
+            tries -= 1
+            is_open[i], is_open[j] = False, True
+            lower, its_slope = judge(is_open)
+            if lower < loss:
+                loss, slope = lower, its_slope
+                break
+            is_open[i], is_open[j] = True, False
+        else:
+            break
+    return loss
+
+
+def _steepest(slope: Tensor, among: Tensor, *, descending: bool) -> list[int]:
+    """The few gates whose exchange promises most."""
+    places = torch.nonzero(among).flatten()
+    best = slope[places].sort(descending=descending, stable=True).indices[:CANDIDATES]
+    return [int(place) for place in places[best]]
+
+
+def settle(gates: HardConcrete, locations: Tensor, is_open: Tensor) -> None:
+    """Far above or below the point of even odds, in the order that was learned on each side."""
+    side = is_open.to(locations.dtype) * 2 - 1
+    distance = (locations - locations.mean()) * side
+    # on its own side every gate stays at least ``SETTLED`` away, ranked by what it learned
+    reach = float(distance.abs().max()) or 1.0
     with torch.no_grad():
+        settled = side * (1.5 * SETTLED + 0.5 * SETTLED * distance / reach)
         gates.qz_logits.copy_(settled.view(gates.gate_size))
-    return order.indices[:target].sort().values
 
 
 def _slopes(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from l0.errors import InputError
 from l0.hard_concrete import (
+    LOG_ALPHA_BOUND,
     deterministic_gate,
     draw_generator,
     open_probability,
@@ -33,6 +34,8 @@ class GatedVector(nn.Module):
     Raises:
         InputError: an argument out of its bounds.
     """
+
+    LOG_ALPHA_BOUND = LOG_ALPHA_BOUND
 
     def __init__(
         self,

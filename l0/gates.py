@@ -167,7 +167,7 @@ class SampleGate(L0Gate):
         indices = self.select_indices()
         return take(data, indices), indices
 
-    def select_weighted_samples(self, data: Data, weights: Tensor) -> tuple[Data, Tensor, Tensor]:
+    def select_weighted_samples(self, data: Data, weights: Data) -> tuple[Data, Data, Tensor]:
         """The rows selected, their weights multiplied by their deterministic gates, their indices.
 
         A row that is among the best although its gate is still closed has weight zero: train the
@@ -182,8 +182,11 @@ class SampleGate(L0Gate):
         """
         check_rows("weights", weights, self.n_samples)
         selected, indices = self.select_samples(data)
+        kept = take(weights, indices)
         gates = self._deterministic()[indices]
-        return selected, take(weights, indices) * gates, indices
+        if not isinstance(kept, Tensor):
+            return selected, kept * gates.detach().cpu().numpy(), indices
+        return selected, kept * gates.to(kept.device), indices
 
 
 class FeatureGate(L0Gate):
@@ -361,7 +364,7 @@ class HybridGate(nn.Module):
 def check_rows(name: str, data: Any, rows: int) -> None:
     """Refuse data of another length than the gates have."""
     if np.ndim(data) == 0 or len(data) != rows:
-        found = "no rows" if np.ndim(data) == 0 else f"{len(data):,} rows"
+        found = "no length" if np.ndim(data) == 0 else f"a length of {len(data):,}"
         raise InputError(f"{name} has {found}, but the gate was made for {rows:,}.")
 
 

@@ -136,7 +136,7 @@ class HardConcrete(nn.Module):
             for name, size in (("input_dim", rows), ("output_dim", output_dim))
             if size is not None
         )
-        if not 0 < init_mean < 1:
+        if init_mean is None or not 0 < init_mean < 1:
             raise InputError(
                 f"init_mean is {init_mean}, but must lie strictly between 0 and 1: a gate that "
                 "is certain has no gradient. Start near the end you want, at 0.999 for instance."

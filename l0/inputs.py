@@ -46,8 +46,8 @@ def csr_matrix(
     if bad.any():
         place = int(np.searchsorted(checked.indptr, bad.argmax(), side="right")) - 1
         raise InputError(
-            f"{int(bad.sum())} {name} are not finite, the first in {row} {place}, {column} "
-            f"{checked.indices[bad.argmax()]}. Mend the column it was computed from."
+            f"{int(bad.sum())} entries of {name} are not finite, the first in {row} {place}, "
+            f"{column} {checked.indices[bad.argmax()]}. Mend the column it was computed from."
         )
     return checked
 

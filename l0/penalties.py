@@ -61,6 +61,7 @@ def compute_l0l2_penalty(
     return l0_lambda * compute_l0_penalty(model) + l2_lambda * compute_l2_penalty(model)
 
 
+@torch.no_grad()
 def get_sparsity_stats(model: nn.Module) -> dict[str, dict[str, float]]:
     """Of each layer or stand-alone gate, by its name in the model.
 
@@ -77,7 +78,7 @@ def get_sparsity_stats(model: nn.Module) -> dict[str, dict[str, float]]:
             sparsity, total = module.get_sparsity(), module.qz_logits.numel()
         elif isinstance(module, GatedVector):
             total = module.n_features
-            sparsity = 1 - float(module.get_l0_penalty()) / total
+            sparsity = 1 - module.get_l0_penalty().item() / total
         else:
             # a foreign layer tells two of the three numbers
             active, sparsity = float(module.get_l0_penalty()), float(module.get_sparsity())

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from l0.errors import InputError
 
@@ -22,9 +23,11 @@ class PenaltyTracker:
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
 
-    def log(self, name: str, value: float) -> None:
+    def log(self, name: str, value: float | torch.Tensor) -> None:
         """Append a number, or a tensor that holds one, to the history of a metric."""
-        self.history.setdefault(name, []).append(float(value))
+        self.history.setdefault(name, []).append(
+            float(value.item() if isinstance(value, torch.Tensor) else value)
+        )
 
     def get_history(self, name: str) -> list[float]:
         """All values of a metric in order; none for a metric that was never logged."""

@@ -7,7 +7,7 @@ gates is the budget of that epoch exactly.
 
 from torch import Tensor
 
-from l0.hard_concrete import open_probability
+from l0.hard_concrete import STRETCH, open_probability
 
 
 def scheduled_budget(
@@ -20,7 +20,14 @@ def scheduled_budget(
     return float(records * (budget / records) ** elapsed)
 
 
-def solve_shift(log_odds: Tensor, *, expected: float, temperature: float, start: float) -> float:
+def solve_shift(
+    log_odds: Tensor,
+    *,
+    expected: float,
+    temperature: float,
+    start: float,
+    stretch: tuple[float, float] = STRETCH,
+) -> float:
     """The shift under which the expected number of open gates is ``expected``.
 
     Newton's method on a monotone function, kept inside a bracket, in float64. Fewer than all
@@ -30,7 +37,7 @@ def solve_shift(log_odds: Tensor, *, expected: float, temperature: float, start:
     low, high = float(odds.min()) - 50.0, float(odds.max()) + 50.0
     shift = min(max(start, low), high)
     for _ in range(100):
-        probability = open_probability(odds - shift, temperature)
+        probability = open_probability(odds - shift, temperature, stretch=stretch)
         excess = float(probability.sum()) - expected
         if abs(excess) <= 1e-9 * expected:
             break

@@ -94,11 +94,11 @@ def test_data_of_another_length_is_refused():
     gate, features, hybrid = SampleGate(10, 3), FeatureGate(10, 3), HybridGate(10)
     short, ten = torch.zeros(9), torch.zeros(10)
     for refused, match in (
-        (lambda: gate.select_samples(short), "data has 9 rows.*10"),
-        (lambda: gate.select_samples(np.float64(3)), "data has no rows"),
-        (lambda: gate.select_weighted_samples(ten, short), "weights has 9 rows"),
-        (lambda: gate.select_weighted_samples(short, ten), "data has 9 rows"),
-        (lambda: hybrid.select(short), "data has 9 rows"),
+        (lambda: gate.select_samples(short), "data has a length of 9, .*10"),
+        (lambda: gate.select_samples(np.float64(3)), "data has no length"),
+        (lambda: gate.select_weighted_samples(ten, short), "weights has a length of 9"),
+        (lambda: gate.select_weighted_samples(short, ten), "data has a length of 9"),
+        (lambda: hybrid.select(short), "data has a length of 9"),
         (lambda: features.select_features(torch.zeros(10, 9)), "10 features"),
         (lambda: features.select_features_with_names(torch.zeros(4, 10), ["a"]), "feature_names"),
         (lambda: gate.apply_gates(short), "10 items"),
@@ -118,7 +118,7 @@ def test_weighted_samples_carry_their_weight_times_their_deterministic_gate(trai
     gates = gate.eval().get_gates().detach()
     assert torch.equal(data, indices)
     assert torch.equal(carried, (weights * gates)[indices])
-    assert 0 < int(((carried > 0) & (carried < weights[indices])).sum())
+    assert bool(((carried > 0) & (carried < weights[indices])).any())
 
 
 def test_features_are_at_most_the_maximum_and_those_of_the_highest_gates():
@@ -187,8 +187,16 @@ def test_another_random_seed_changes_only_the_random_part_of_a_hybrid_selection(
 
 @pytest.mark.parametrize(
     ("l0_fraction", "random_fraction", "by_gates", "at_random"),
-    [(0.25, 0.75, 25, 75), (0.29, 0.0, 29, 0), (0.29, 0.71, 29, 71), (0.1, 0.2, 10, 20)]
-    + [(0.0, 1.0, 0, 100), (1.0, 0.0, 100, 0), (0.0, 0.29, 0, 29), (0.0, 0.0, 0, 0)],
+    [
+        (0.25, 0.75, 25, 75),
+        (0.29, 0.0, 29, 0),
+        (0.29, 0.71, 29, 71),
+        (0.1, 0.2, 10, 20),
+        (0.0, 1.0, 0, 100),
+        (1.0, 0.0, 100, 0),
+        (0.0, 0.29, 0, 29),
+        (0.0, 0.0, 0, 0),
+    ],
 )
 def test_each_part_is_its_fraction_of_the_target(l0_fraction, random_fraction, by_gates, at_random):
     gate = HybridGate(500, l0_fraction, random_fraction, target_items=100)
