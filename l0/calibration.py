@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from l0.errors import InputError
 from l0.gated_vector import GatedVector
 from l0.hard_concrete import gate_slope
-from l0.inputs import Matrix, numbers, vector
+from l0.inputs import Matrix, numbers, shape_of, vector
 from l0.progress import Progress
 from l0.sparse_product import operator_of, product
 from l0.survey.history import EpochRecord, OnProgress
@@ -242,7 +242,7 @@ class SparseCalibrationWeights(GatedVector):
         self.log_weight.copy_(self.get_buffer("_first_log_weight"))
 
     def _fitting(self, matrix: Matrix) -> Matrix:
-        shape = tuple(np.shape(matrix))
+        shape = shape_of("M", matrix)
         if len(shape) != 2 or shape[1] != self.n_features:
             raise InputError(
                 f"M has shape {shape}, but must be (targets, {self.n_features}): one column a "

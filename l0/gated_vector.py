@@ -62,7 +62,7 @@ class GatedVector(nn.Module):
         self.gamma, self.zeta = gamma, zeta
         self.seed = seed
         self._draws = 0
-        start = _log_odds(init_keep_prob, n_features).to(device)
+        start = _log_odds(init_keep_prob, self.n_features).to(device)
         if jitter > 0:
             start = start + jitter * self._normal(start)
         self.log_alpha = nn.Parameter(start)

@@ -52,6 +52,14 @@ def csr_matrix(
     return checked
 
 
+def shape_of(name: str, given: Matrix) -> tuple[int, ...]:
+    """The shape of what may be a matrix, without a copy of it."""
+    try:
+        return tuple(np.shape(given))
+    except ValueError as error:
+        raise InputError(f"{name} must be a matrix: {error}.") from error
+
+
 def numbers(name: str, values: object) -> NDArray[np.float64]:
     """An array of real numbers, or a refusal that names it."""
     if isinstance(values, torch.Tensor):

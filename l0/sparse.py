@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from l0.errors import InputError
 from l0.gated_vector import GatedVector
 from l0.hard_concrete import gate_slope
-from l0.inputs import Matrix, csr_matrix, vector
+from l0.inputs import Matrix, csr_matrix, shape_of, vector
 from l0.progress import Progress
 from l0.sparse_product import operator_of, product
 from l0.survey.history import EpochRecord, OnProgress
@@ -24,6 +24,9 @@ from l0.survey.operator import SparseOperator
 WORDS = {"row": "sample", "column": "feature"}
 # a gate at or below this counts as closed: what users of l0-python know
 CLOSED = 0.01
+# of a gate in units of the response's variance: no feature explains more than all of it, and the
+# square of a gradient must stay within float32
+HIGHEST_PRICE = 1e6
 
 
 class SparseL0Linear(GatedVector):
@@ -150,11 +153,13 @@ class SparseL0Linear(GatedVector):
         )
         if epochs == 0:
             return self
+        centre = float(response.mean()) if self.fit_intercept else 0.0
         if not warm_start:
             self._restart()
+            if self.bias is not None:
+                self.bias.data.fill_(centre)
         spread = _spread(matrix)
-        centre = float(response.mean()) if self.fit_intercept else 0.0
-        unit = float(np.sqrt(np.mean((response - centre) ** 2))) or 1.0
+        unit = _unit(response, centre)
         scaled = sp.csr_array(matrix @ sp.diags_array(1 / spread))
         operator = SparseOperator(scaled.T.tocsr().astype(np.float32), self.device)
         with torch.no_grad(), progress:
@@ -164,13 +169,13 @@ class SparseL0Linear(GatedVector):
                 units=torch.tensor(unit / spread, dtype=torch.float32, device=self.device),
                 centre=centre,
                 unit=unit,
-                price=lambda_reg / unit**2,
+                price=min(lambda_reg / unit**2, HIGHEST_PRICE),
                 lr=lr,
                 epochs=epochs,
                 progress=progress,
             )
             if refit:
-                self._least_squares(matrix, response)
+                self._least_squares(scaled, response, spread)
         self.history = tuple(progress.history)
         return self
 
@@ -224,40 +229,52 @@ class SparseL0Linear(GatedVector):
         if self.bias is not None:
             self.bias.copy_(centre + unit * intercept)
 
-    def _least_squares(self, matrix: sp.csr_array, response: NDArray[np.float64]) -> None:
-        """Coefficients and intercept of least squares on the features selected."""
+    def _least_squares(
+        self,
+        scaled: sp.csr_array,  # (samples, features), each column of spread one
+        response: NDArray[np.float64],
+        spread: NDArray[np.float64],
+    ) -> None:
+        """Coefficients and intercept of least squares on the features selected; no others."""
         selected = self.get_selected_features()
-        columns = matrix[:, selected.cpu().numpy()]
+        chosen = selected.cpu().numpy()
+        # of several solutions the one nearest to where the descent ended
+        start = self.get_coefficients().double().cpu().numpy()[chosen] * spread[chosen]
+        self.weight.zero_()
+        columns = scaled[:, chosen]
         if self.bias is not None:
-            columns = sp.hstack([columns, np.ones((matrix.shape[0], 1))], format="csr")
+            columns = sp.hstack([columns, np.ones((scaled.shape[0], 1))], format="csr")
+            start = np.append(start, float(self.bias))
         if columns.shape[1] == 0:
             return
-        # of several solutions the one nearest to where the descent ended
-        start = self.get_coefficients()[selected].double().cpu().numpy()
-        if self.bias is not None:
-            start = np.append(start, float(self.bias))
         solution = spl.lsqr(columns, response, x0=start, atol=1e-10, btol=1e-10)[0]
-        found = torch.tensor(solution, dtype=torch.float32, device=self.device)
         if self.bias is not None:
-            self.bias.copy_(found[-1:])
-            found = found[:-1]
-        self.weight[selected] = found / self.get_deterministic_gates()[selected]
+            self.bias.fill_(solution[-1])
+        found = solution[: len(chosen)] / spread[chosen]
+        self.weight[selected] = (
+            torch.tensor(found, dtype=torch.float32, device=self.device)
+            / self.get_deterministic_gates()[selected]
+        )
 
     @torch.no_grad()
     def _restart(self) -> None:
         super()._restart()
         self.weight.zero_()
-        if self.bias is not None:
-            self.bias.zero_()
 
     def _fitting(self, matrix: Matrix) -> Matrix:
-        shape = tuple(np.shape(matrix))
+        shape = shape_of("X", matrix)
         if len(shape) != 2 or shape[1] != self.n_features:
             raise InputError(
                 f"X has shape {shape}, but must be (samples, {self.n_features}): one column a "
                 "feature. Transpose it if rows are features."
             )
         return matrix
+
+
+def _unit(response: NDArray[np.float64], centre: float) -> float:
+    """The response's spread about its centre; 1 where that is but rounding."""
+    unit = float(np.sqrt(np.mean((response - centre) ** 2)))
+    return unit if unit > 1e-12 * np.abs(response).max() else 1.0
 
 
 def _spread(matrix: sp.csr_array) -> NDArray[np.float64]:  # (features,)

@@ -32,8 +32,14 @@ def with_entry(name, place, value):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (with_entry("constraints", (1, 2), np.nan), "1 entries of constraints are not finite, .* 1, record 2"),
-        (with_entry("constraints", (0, 1), np.inf), "1 entries of constraints are not finite, .* 0, record 1"),
+        (
+            with_entry("constraints", (1, 2), np.nan),
+            "1 entries of constraints are not finite, .* 1, record 2",
+        ),
+        (
+            with_entry("constraints", (0, 1), np.inf),
+            "1 entries of constraints are not finite, .* 0, record 1",
+        ),
         (with_entry("values", 1, np.nan), "1 entries of values are not finite, at positions 1"),
         (with_entry("values", 0, -np.inf), "1 entries of values are not finite, at positions 0"),
         (with_entry("design_weights", 2, np.nan), "design_weights are not finite, at positions 2"),
