@@ -6,7 +6,7 @@ records and refits their weights.
 """
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -42,7 +42,8 @@ class SparseCalibrationWeights(GatedVector):
         zeta: upper limit, above 1.
         init_keep_prob: the gates' locations start at its log-odds; one number strictly between
             0 and 1, or one a record.
-        init_weights: where the weights start; one number above 0, one a record, or 1.
+        init_weights: where the weights start; one number, one a record, or 1. A weight of 0
+            starts at 1e-8, since positive weights have logarithms.
         log_weight_jitter_sd: standard deviation of the noise on log-weights when a fit starts.
         log_alpha_jitter_sd: standard deviation of the noise on the gates' first locations.
         device: of the parameters.
@@ -145,7 +146,7 @@ class SparseCalibrationWeights(GatedVector):
         verbose_freq: int = 100,
         target_groups: ArrayLike | None = None,
         normalize_groups: bool = True,
-        group_multipliers: Mapping[int, float] | None = None,
+        group_multipliers: Mapping[Any, float] | None = None,
         *,
         warm_start: bool = True,
         on_progress: OnProgress | None = None,
@@ -163,7 +164,7 @@ class SparseCalibrationWeights(GatedVector):
                 ``|y| + 1``.
             verbose: log every ``verbose_freq`` epochs and show a progress bar.
             verbose_freq: how often to log.
-            target_groups: (n_targets,) the group of each target.
+            target_groups: (n_targets,) the group of each target, a number or a name.
             normalize_groups: let each group count as one target.
             group_multipliers: a factor for the loss of some groups.
             warm_start: continue from where the weights and gates are; from their first values
@@ -268,13 +269,21 @@ def _importance(
     targets: int,
     target_groups: ArrayLike | None,
     normalize_groups: bool,
-    group_multipliers: Mapping[int, float] | None,
+    group_multipliers: Mapping[Any, float] | None,
 ) -> NDArray[np.float64]:  # (targets,)
     if target_groups is None:
         if group_multipliers is not None:
             raise InputError("group_multipliers requires target_groups to be set.")
         return np.ones(targets)
-    groups = vector("target_groups", target_groups, targets, "targets")
+    groups = np.asarray(target_groups)
+    if groups.shape != (targets,):
+        raise InputError(
+            f"target_groups has shape {groups.shape}, but {targets} targets need ({targets},)."
+        )
+    if groups.dtype.kind == "f" and not np.isfinite(groups).all():
+        raise InputError("target_groups has entries that are not finite: name every group.")
+    if group_multipliers is not None and not isinstance(group_multipliers, Mapping):
+        raise InputError("group_multipliers must map groups to factors, as {0: 2.0} does.")
     known, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     importance = 1 / sizes[member] if normalize_groups else np.ones(targets)
     for group, factor in (group_multipliers or {}).items():

@@ -9,7 +9,7 @@ is mended by exchanges.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -34,13 +34,25 @@ Objective = Callable[[Tensor], Tensor]
 # the trained gates stand this far from the point where open and closed are equally likely:
 # P(open) is within 1e-4 of 0 or 1, and a gate is exactly 0 or 1 at evaluation
 SETTLED = LOG_ALPHA_BOUND / 2
-# exchanges tried from each state of the gates: this many open ones times as many closed
+# the steepest exchanges tried from each state of the gates, and how many more are drawn
 CANDIDATES = 8
+DRAWN = 1024
 
 
 @dataclass(frozen=True)
 class GateFitSettings:
-    """Hyperparameters of a gate's training."""
+    """Hyperparameters of a gate's training.
+
+    Attributes:
+        epochs: steps of the descent.
+        gate_rate: learning rate of the locations, falling along a cosine.
+        parameter_rate: learning rate of the user's own parameters.
+        initial_temperature: of the gates at the start.
+        final_temperature: of the gates at the end, and after.
+        budget_share: part of the epochs until the target is reached.
+        noise_share: part of the epochs with random gates.
+        swap_tries: evaluations of the objective to exchange gates at the end.
+    """
 
     epochs: int = 600
     gate_rate: float = 0.1
@@ -54,12 +66,12 @@ class GateFitSettings:
     def __post_init__(self) -> None:
         whole("epochs", self.epochs, least=1)
         whole("swap_tries", self.swap_tries, least=0)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in {"noise_share", "swap_tries"}:
-                positive(field.name, value)
-            if field.name.endswith("share") and not 0 <= value <= 1:
-                raise InputError(f"{field.name} is {value}, but must lie between 0 and 1.")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name not in {"noise_share", "swap_tries"}:
+                positive(each.name, value)
+            if each.name.endswith("share") and not 0 <= value <= 1:
+                raise InputError(f"{each.name} is {value}, but must lie between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ class GateFit:
 
     open_indices: Tensor  # (target,), ascending
     loss: float  # with exactly these gates open
-    history: tuple[EpochRecord, ...]
+    history: tuple[EpochRecord, ...] = field(repr=False)
 
 
 def fit_gates(
@@ -101,6 +113,11 @@ def fit_gates(
             one finite number or does not depend on the gates.
     """
     settings = settings or GateFitSettings()
+    if not isinstance(settings, GateFitSettings):
+        raise InputError(
+            f"settings is a {type(settings).__name__}, but must be a GateFitSettings: "
+            "GateFitSettings(epochs=200) for instance."
+        )
     dtype = gates.qz_logits.dtype
     # half precision holds locations but not the squares of their gradients
     locations = (
@@ -113,7 +130,7 @@ def fit_gates(
         locations.zero_()
     stretch = (gates.gamma, gates.zeta)
     generator = torch.Generator(locations.device).manual_seed(seed)
-    own = [parameter for parameter in parameters if parameter.requires_grad]
+    own = _own(parameters)
     optimizer = torch.optim.Adam(own, lr=settings.parameter_rate) if own else None
     adam = Adam(locations)
     history: list[EpochRecord] = []
@@ -170,7 +187,9 @@ def fit_gates(
             if on_progress is not None:
                 on_progress(record)
     gates.temperature = settings.final_temperature
-    order = locations.sort(descending=True, stable=True).indices
+    # equal locations fall in random order, never in that of the file
+    tied = torch.randperm(count, generator=generator, device=locations.device)
+    order = tied[locations[tied].sort(descending=True, stable=True).indices]
     is_open = torch.zeros_like(locations, dtype=torch.bool)
     is_open[order[:target]] = True
 
@@ -178,17 +197,40 @@ def fit_gates(
         loss, slope, _ = _slopes(objective, chosen.to(dtype).view(gates.gate_size), [])
         return loss, slope.flatten()
 
-    final = swap(is_open, judge, tries=settings.swap_tries)
+    final = swap(is_open, judge, tries=settings.swap_tries, generator=generator)
     settle(gates, locations, is_open)
     kept = torch.nonzero(is_open).flatten()
     return GateFit(open_indices=kept, loss=final, history=tuple(history))
 
 
-def swap(is_open: Tensor, judge: Callable[[Tensor], tuple[float, Tensor]], *, tries: int) -> float:
+def _own(parameters: Iterable[Tensor]) -> list[Tensor]:
+    if isinstance(parameters, torch.nn.Module | Tensor):
+        raise InputError(
+            f"parameters is a {type(parameters).__name__}, but must be a list of tensors: "
+            "list(module.parameters())."
+        )
+    own = list(parameters)
+    for place, parameter in enumerate(own):
+        if not (parameter.requires_grad and parameter.is_leaf):
+            raise InputError(
+                f"parameters[{place}] is not a tensor to be trained: make it by "
+                "torch.zeros(3, requires_grad=True) for instance."
+            )
+    return own
+
+
+def swap(
+    is_open: Tensor,
+    judge: Callable[[Tensor], tuple[float, Tensor]],
+    *,
+    tries: int,
+    generator: torch.Generator,
+) -> float:
     """Exchange an open gate for a closed one while that lowers the loss, in place.
 
     Rounding to 0 and 1 moves a fit that mixed its gates; exchanges mend it. Which are tried is
-    read from the slopes at the gates as they stand, the steepest few on either side.
+    read from the slopes at the gates as they stand: the steepest few, then any that descend, since
+    near an optimum the steepest overshoot.
     """
     loss, slope = judge(is_open)
     while tries > 0:
@@ -196,6 +238,7 @@ def swap(is_open: Tensor, judge: Callable[[Tensor], tuple[float, Tensor]], *, tr
         closed = _steepest(slope, ~is_open, descending=False)
         pairs = [(i, j) for i in opened for j in closed if slope[j] < slope[i]]
         pairs.sort(key=lambda pair: float(slope[pair[1]] - slope[pair[0]]))
+        pairs = pairs[:CANDIDATES] + _random_pairs(slope, is_open, generator)
         for i, j in pairs[:tries]:
             tries -= 1
             is_open[i], is_open[j] = False, True
@@ -214,6 +257,21 @@ def _steepest(slope: Tensor, among: Tensor, *, descending: bool) -> list[int]:
     places = torch.nonzero(among).flatten()
     best = slope[places].sort(descending=descending, stable=True).indices[:CANDIDATES]
     return [int(place) for place in places[best]]
+
+
+def _random_pairs(
+    slope: Tensor, is_open: Tensor, generator: torch.Generator
+) -> list[tuple[int, int]]:
+    """Exchanges that descend, among some drawn at random."""
+    opened, closed = torch.nonzero(is_open).flatten(), torch.nonzero(~is_open).flatten()
+    if len(opened) == 0 or len(closed) == 0:
+        return []
+    drawn = [
+        side[torch.randint(len(side), (DRAWN,), generator=generator, device=side.device)]
+        for side in (opened, closed)
+    ]
+    descends = slope[drawn[1]] < slope[drawn[0]]
+    return list(zip(drawn[0][descends].tolist(), drawn[1][descends].tolist(), strict=True))
 
 
 def settle(gates: HardConcrete, locations: Tensor, is_open: Tensor) -> None:

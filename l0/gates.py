@@ -89,7 +89,10 @@ class L0Gate(nn.Module):
         settings: GateFitSettings | None = None,
         **options: Any,
     ) -> GateFit:
-        """Learn which ``target`` items to keep; see ``gate_training.fit_gates``."""
+        """Learn which ``target`` items to keep; options as of ``l0.fit_gates``.
+
+        They are ``parameters``, ``seed``, ``warm_start``, ``settings`` and ``on_progress``.
+        """
         return fit_gates(
             self.gates, objective, target=target, seed=seed, settings=settings, **options
         )
@@ -150,7 +153,10 @@ class SampleGate(L0Gate):
         self.tie_seed = tie_seed
 
     def fit(self, objective: Objective, **options: Any) -> GateFit:
-        """Learn which ``target_samples`` rows to keep; see ``gate_training.fit_gates``."""
+        """Learn which ``target_samples`` rows to keep; options as of ``l0.fit_gates``.
+
+        They are ``parameters``, ``seed``, ``warm_start``, ``settings`` and ``on_progress``.
+        """
         return super().fit(objective, **{"target": self.target_samples, **options})
 
     def select_indices(self) -> Tensor:  # (target_samples,)
@@ -222,7 +228,10 @@ class FeatureGate(L0Gate):
         self.tie_seed = tie_seed
 
     def fit(self, objective: Objective, **options: Any) -> GateFit:
-        """Learn which ``max_features`` columns to keep; see ``gate_training.fit_gates``."""
+        """Learn which ``max_features`` columns to keep; options as of ``l0.fit_gates``.
+
+        They are ``parameters``, ``seed``, ``warm_start``, ``settings`` and ``on_progress``.
+        """
         most = min(self.max_features, self.n_features)
         return super().fit(objective, **{"target": most, **options})
 
@@ -246,7 +255,8 @@ class FeatureGate(L0Gate):
             )
         indices = self.select_indices()
         columns = indices if isinstance(data, Tensor) else indices.cpu().numpy()
-        return data[..., columns], indices
+        rows = data if isinstance(data, Tensor) else np.asarray(data)
+        return rows[..., columns], indices
 
     def select_features_with_names(
         self, data: Data, feature_names: Sequence[str]
@@ -319,7 +329,10 @@ class HybridGate(nn.Module):
         self.l0_gate = SampleGate(n_items, self.n_l0, temperature, tie_seed=seed)
 
     def fit(self, objective: Objective, **options: Any) -> GateFit:
-        """Learn which ``n_l0`` items the gates keep; see ``gate_training.fit_gates``."""
+        """Learn which ``n_l0`` items the gates keep; options as of ``l0.fit_gates``.
+
+        They are ``parameters``, ``seed``, ``warm_start``, ``settings`` and ``on_progress``.
+        """
         return self.l0_gate.fit(objective, **options)
 
     def select(

@@ -8,6 +8,7 @@ gate multiplies lives in ``gates``, ``layers`` and ``gated_vector``.
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -258,8 +259,8 @@ def draw_generator(seed: int, draw: int, device: torch.device) -> torch.Generato
 
 def positive(name: str, value: float) -> float:
     """A finite number above zero, or a refusal that names it."""
-    if not 0 < value < math.inf:
-        raise InputError(f"{name} is {value}, but must be a finite number above 0.")
+    if not isinstance(value, Real) or not 0 < value < math.inf:
+        raise InputError(f"{name} is {value!r}, but must be a finite number above 0.")
     return value
 
 

@@ -146,6 +146,11 @@ class L0Conv2d(GatedLayer):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _pair(kernel_size)
+        if not isinstance(structured, bool):
+            raise InputError(
+                f"structured is {structured!r}, but must be True (gates of output channels) or "
+                "False; 'input', 'output' and 'both' are of L0Linear."
+            )
         self.stride = stride
         self.padding = padding
         self.structured = structured

@@ -53,6 +53,13 @@ def prune_model(
     Raises:
         InputError: the threshold is out of its bounds, or ``compact`` refuses the model.
     """
+    if isinstance(threshold, Tensor):
+        raise InputError(
+            "threshold is a tensor. Give a batch by its name: "
+            "prune_model(model, example_input=batch)."
+        )
+    if example_input is not None:
+        _check_batch(example_input)
     if not 0 <= threshold <= 1:
         raise InputError(
             f"threshold is {threshold}, but must be a probability from 0 to 1: weights that are "
@@ -102,3 +109,11 @@ def _zero_closed(layer: GatedLayer, threshold: float) -> None:
 def _weight(layer: GatedLayer) -> nn.Parameter:
     depthwise = hasattr(layer, "depthwise_conv")
     return layer.get_parameter("depthwise_conv.weight" if depthwise else "weight")
+
+
+def _check_batch(example_input: object) -> None:
+    if not isinstance(example_input, Tensor):
+        raise InputError(
+            f"example_input is a {type(example_input).__name__}, but must be a tensor: "
+            "torch.as_tensor(array), or torch.zeros(shape)."
+        )

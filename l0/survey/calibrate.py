@@ -1,6 +1,6 @@
 """Few records and their weights, in one call: gates to a budget, then a refit without them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ class CalibrationResult:
     log_alpha: Vector  # (records,), the gates' order; -inf for records that left early
     open_probability: Vector  # (records,)
     estimates: Vector  # (targets,), from the returned weights in float64
-    history: tuple[EpochRecord, ...]
+    history: tuple[EpochRecord, ...] = field(repr=False)
     effective_sample_size: float
     realized_max_weight_ratio: float  # weight over scaled design weight
 
@@ -40,6 +40,9 @@ def calibrate(
     on_progress: OnProgress | None = None,
 ) -> CalibrationResult:
     """Choose exactly ``budget`` records by Hard Concrete gates and refit their weights.
+
+    The loss caps each target's relative error at one, so that a hopeless target cannot ruin the
+    others: one that starts further off may stay there. Look at ``problem.relative_errors``.
 
     Args:
         problem: constraints, values and design weights.

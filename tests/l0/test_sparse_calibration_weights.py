@@ -527,7 +527,7 @@ def test_numbers_that_are_not_finite_are_refused_by_name(bad, position, name):
         ),
         ({"target_groups": GROUPS, "group_multipliers": {4: -1.0}}, r"group_multipliers\[4\] is "),
         ({"target_groups": GROUPS[1:]}, "target_groups has shape"),
-        ({"target_groups": ["a"] * TARGETS}, "target_groups must be real numbers"),
+        ({"target_groups": [np.nan] * TARGETS}, "target_groups has entries that are not finite"),
     ],
     ids=str,
 )
