@@ -103,6 +103,7 @@ class SparseCalibrationWeights(GatedVector):
         Raises:
             InputError: M has other columns, or entries that are not finite.
         """
+        self._refuse_other_dtypes()
         operator = operator_of("M", self._fitting(M), self.device)
         return product(operator, self.get_weights(deterministic))
 
@@ -119,7 +120,8 @@ class SparseCalibrationWeights(GatedVector):
 
     def get_l2_penalty(self) -> Tensor:
         """The sum of squared weights before their gates, a scalar."""
-        return self.log_weight.exp().square().sum()
+        exact = torch.promote_types(self.log_weight.dtype, torch.float32)
+        return self.log_weight.to(exact).exp().square().sum()
 
     @torch.no_grad()
     def get_sparsity(self) -> float:
@@ -182,6 +184,7 @@ class SparseCalibrationWeights(GatedVector):
                 raise InputError(f"{name} is {price}, but must be a finite number of 0 or more.")
         if not 0 < lr < np.inf:
             raise InputError(f"lr is {lr}, but must be a finite number above 0.")
+        self._refuse_other_dtypes()
         operator = operator_of("M", self._fitting(M), self.device)
         targets = operator.shape[0]
         values = vector("y", y, targets, "targets")
@@ -201,7 +204,10 @@ class SparseCalibrationWeights(GatedVector):
             if self.log_weight_jitter_sd > 0:
                 noise = self._normal(self.log_weight)
                 self.log_weight.add_(self.log_weight_jitter_sd * noise)
-            trained = [self.log_weight, self.log_alpha] if self.use_gates else [self.log_weight]
+            fitted = [self.log_weight, self.log_alpha] if self.use_gates else [self.log_weight]
+            trained = [parameter for parameter in fitted if parameter.requires_grad]
+            if not trained:
+                raise InputError("no parameter has requires_grad: there is nothing to fit.")
             optimizer = torch.optim.Adam(trained, lr=lr)
             generator = self._generator()
             for epoch in range(epochs):
@@ -233,7 +239,8 @@ class SparseCalibrationWeights(GatedVector):
                         )
                     )
                 optimizer.step()
-            optimizer.zero_grad()
+            for parameter in fitted:
+                parameter.grad = None
         self.history = tuple(progress.history)
         return self
 
@@ -254,7 +261,7 @@ class SparseCalibrationWeights(GatedVector):
 
 def _log_weights(init_weights: float | ArrayLike | None, n_features: int) -> Tensor:
     if init_weights is None:
-        return torch.zeros(n_features)
+        return torch.zeros(n_features, dtype=torch.float32)
     if np.ndim(init_weights) == 0:
         given = np.full(n_features, numbers("init_weights", init_weights))
     else:

@@ -311,6 +311,12 @@ def _slopes(
             "the objective does not depend on the gates it is given: multiply by them, and do "
             "not detach them."
         )
+    if not all(slope is None or bool(slope.isfinite().all()) for slope in slopes):
+        raise InputError(
+            f"the objective returned {value}, but its gradient is not finite with "
+            f"{int((gate > 0).sum()):,} gates open. A square root at zero does that: leave it out, "
+            "or add a small number below it."
+        )
     return value, slopes[0], list(slopes[1:])
 
 

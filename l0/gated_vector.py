@@ -93,7 +93,9 @@ class GatedVector(nn.Module):
 
     def get_l0_penalty(self) -> Tensor:
         """The expected number of open gates, a scalar."""
-        return self.get_open_probability().sum()
+        return self.get_open_probability().sum(
+            dtype=torch.promote_types(self.log_alpha.dtype, torch.float32)
+        )
 
     def get_extra_state(self) -> Tensor:
         """Temperature and limits, so that ``state_dict`` carries them."""
@@ -117,8 +119,16 @@ class GatedVector(nn.Module):
             stretch=(self.gamma, self.zeta),
         )
 
+    def _refuse_other_dtypes(self) -> None:
+        if self.log_alpha.dtype != torch.float32:
+            raise InputError(
+                f"the parameters are {self.log_alpha.dtype}, but products with a sparse matrix are "
+                "made in float32. Call .float() on the model."
+            )
+
     def _normal(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self._generator(like.device), device=like.device)
+        generator = self._generator(like.device)
+        return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
     def _generator(self, device: torch.device | None = None) -> torch.Generator | None:
         # without a seed the noise is that of torch's global generator

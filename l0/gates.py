@@ -107,6 +107,11 @@ class L0Gate(nn.Module):
     def _best(self, count: int, *, seed: int) -> Tensor:
         """The items of the highest locations, ascending; equal ones in a seeded random order."""
         locations = self.gates.qz_logits.detach().cpu()
+        if locations.isnan().any():
+            raise InputError(
+                f"{int(locations.isnan().sum())} locations of the gates are not numbers: the "
+                "training ran away. Lower its learning rate."
+            )
         shuffled = torch.randperm(self.size, generator=torch.Generator().manual_seed(seed))
         order = locations[shuffled].sort(descending=True, stable=True).indices
         return shuffled[order[:count]].sort().values.to(self.gates.qz_logits.device)
@@ -157,7 +162,7 @@ class SampleGate(L0Gate):
 
         They are ``parameters``, ``seed``, ``warm_start``, ``settings`` and ``on_progress``.
         """
-        return super().fit(objective, **{"target": self.target_samples, **options})
+        return super().fit(objective, target=self.target_samples, **options)
 
     def select_indices(self) -> Tensor:  # (target_samples,)
         """The rows selected, ascending."""
@@ -198,9 +203,10 @@ class SampleGate(L0Gate):
 class FeatureGate(L0Gate):
     """Gates that select at most ``max_features`` of ``n_features`` columns.
 
-    The gates start with an expected count of ``max_features``. As many columns are selected as
-    gates are expected to be open, rounded, and never more than ``max_features``; those of the
-    highest open probability come first.
+    The gates start with an expected count of ``max_features``. The columns selected are those
+    whose gate is open at evaluation, the ``max_features`` of the highest open probability where
+    they are more. Before any training, when all gates are alike, ``max_features`` are selected in
+    an order fixed by ``tie_seed``.
 
     Args:
         n_features: number of columns.
@@ -233,12 +239,16 @@ class FeatureGate(L0Gate):
         They are ``parameters``, ``seed``, ``warm_start``, ``settings`` and ``on_progress``.
         """
         most = min(self.max_features, self.n_features)
-        return super().fit(objective, **{"target": most, **options})
+        return super().fit(objective, target=most, **options)
 
     @torch.no_grad()
     def select_indices(self) -> Tensor:  # (at most max_features,)
         """The columns selected, ascending."""
-        expected = round(float(self.gates.get_active_prob().double().sum()))
+        locations = self.gates.qz_logits
+        # before any training no gate is better than another: as many as are expected open
+        untrained = bool((locations == locations[0]).all())
+        chances = self.gates.get_active_prob().double()
+        expected = round(float(chances.sum())) if untrained else self.gates.get_num_active()
         return self._best(min(expected, self.max_features), seed=self.tie_seed)
 
     def select_features(self, data: Data) -> tuple[Data, Tensor]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -51,7 +52,10 @@ def deterministic_gate(
     equation 13 leaves it out and thereby opens other gates than its own probability does.
     """
     noise = torch.zeros((), dtype=_compute_dtype(log_alpha), device=log_alpha.device)
-    return _gate(log_alpha, noise, temperature, stretch)
+    gate = _gate(log_alpha, noise, temperature, stretch)
+    # rounding must not part the gate from its probability where the two are equally likely
+    is_open = open_probability(log_alpha, temperature, stretch=stretch) > 0.5
+    return gate.clamp(min=torch.finfo(gate.dtype).tiny).where(is_open, 0)
 
 
 def gate_slope(
@@ -85,10 +89,11 @@ def mean_of_open_probability(
     log_odds = (
         math.log(probability) - math.log1p(-probability)
         if 0 < probability < 1
-        else math.copysign(math.inf, probability - 0.5)
+        else math.copysign(LOG_ALPHA_BOUND, probability - 0.5)
     )
+    # the odds are bounded, not the location: high temperatures close gates far below the bound
     location = log_odds + closing_location(temperature, stretch=stretch)
-    return 1 / (1 + math.exp(-min(max(location, -LOG_ALPHA_BOUND), LOG_ALPHA_BOUND)))
+    return 1 / (1 + math.exp(min(-location, 700.0)))
 
 
 class HardConcrete(nn.Module):
@@ -254,19 +259,26 @@ class HardConcrete(nn.Module):
 
 def draw_generator(seed: int, draw: int, device: torch.device) -> torch.Generator:
     """The generator of one draw of a seeded sequence."""
-    return torch.Generator(device).manual_seed((seed * 1_000_003 + draw) % 2**63)
+    mixed = np.random.SeedSequence([seed % 2**63, draw]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(mixed >> np.uint64(1)))
 
 
 def positive(name: str, value: float) -> float:
     """A finite number above zero, or a refusal that names it."""
-    if not isinstance(value, Real) or not 0 < value < math.inf:
+    if not isinstance(value, Real | Tensor) or not 0 < value < math.inf:
         raise InputError(f"{name} is {value!r}, but must be a finite number above 0.")
     return value
 
 
 def whole(name: str, value: int, *, least: int) -> int:
     """A whole number of at least ``least``, or a refusal that names it."""
-    if isinstance(value, bool) or int(value) != value or value < least:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not math.isfinite(value)
+        or int(value) != value
+        or value < least
+    ):
         raise InputError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
     return int(value)
 

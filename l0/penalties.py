@@ -46,12 +46,26 @@ def compute_l2_penalty(model: nn.Module) -> Tensor:
     is the calibration weights, not their logarithms. Gate parameters and biases are none.
     """
     total = _zero(model)
+    logarithms = {
+        id(module.log_weight)
+        for module in model.modules()
+        if isinstance(module, GatedVector) and "log_weight" in module._parameters
+    }
     for name, parameter in model.named_parameters():
-        own_name = name.rpartition(".")[2]
-        if "weight" in own_name and parameter.requires_grad:
-            weight = parameter.exp() if own_name == "log_weight" else parameter
+        if _is_weight(name) and parameter.requires_grad:
+            weight = parameter.exp() if id(parameter) in logarithms else parameter
             total = total + weight.square().sum()
     return total
+
+
+def _is_weight(name: str) -> bool:
+    parts = name.split(".")
+    if len(parts) > 2 and parts[-3] == "parametrizations":
+        # what torch computes a parametrized weight from
+        return "weight" in parts[-2] and parts[-1].startswith("original")
+    if len(parts) > 1 and parts[-1].isdecimal():
+        return "weight" in parts[-2]  # a ParameterList
+    return "weight" in parts[-1]
 
 
 def compute_l0l2_penalty(
@@ -113,7 +127,7 @@ def _walk(model: nn.Module, kinds: Any) -> Iterator[tuple[str, Any]]:
         if module in seen:
             return
         seen.add(module)
-        if isinstance(module, kinds) or _is_foreign(module):
+        if _is_foreign(module) or isinstance(module, kinds):
             yield name, module
             return
         for part, child in module.named_children():
@@ -125,6 +139,11 @@ def _walk(model: nn.Module, kinds: Any) -> Iterator[tuple[str, Any]]:
 def _is_foreign(module: nn.Module) -> bool:
     """Whether a module counts gates that are not of this library."""
     ours = (HardConcrete, GatedVector)
-    return hasattr(module, "get_l0_penalty") and not any(
-        isinstance(part, ours) for part in module.modules()
-    )
+    if not hasattr(module, "get_l0_penalty"):
+        return False
+    if isinstance(module, GatedLayer):
+        # a layer of ours that counts in a way of its own
+        return type(module).get_l0_penalty is not GatedLayer.get_l0_penalty
+    inside = [part for part in module.modules() if isinstance(part, ours)]
+    # gates held directly make it a layer; a model that sums its layers is walked through
+    return all(part in set(module.children()) for part in inside)

@@ -75,7 +75,7 @@ class PenaltyTracker:
         Raises:
             InputError: nothing was logged, or a metric was not.
         """
-        names = list(self.history) if metrics is None else list(metrics)
+        names = list(metrics or self.history)
         unknown = [name for name in names if name not in self.history]
         if unknown or not names:
             raise InputError(

@@ -24,7 +24,7 @@ class Progress:
     ) -> None:
         self.history: list[EpochRecord] = []
         self._epochs = whole("epochs", epochs, least=0)
-        self._every = whole("verbose_freq", verbose_freq, least=1)
+        self._every = whole("verbose_freq", verbose_freq, least=1 if verbose else 0)
         self._on_progress = on_progress
         self._verbose = verbose
         self._bar: Any = None

@@ -19,7 +19,6 @@ from l0.hard_concrete import HardConcrete
 _ALONG_WEIGHT = {
     "input_gates": (1, -1),
     "output_gates": (-1, 1),
-    "channel_gates": (-1, 1, 1, 1),
 }
 
 
@@ -68,7 +67,7 @@ def prune_model(
     if example_input is not None:
         return compact(prune_model(copy.deepcopy(model), threshold), example_input)
     for layer in model.modules():
-        if isinstance(layer, GatedLayer):
+        if isinstance(layer, GatedLayer) or _gates_its_weight(layer):
             _zero_closed(layer, threshold)
     return model.eval()
 
@@ -97,16 +96,26 @@ def model_cost(model: nn.Module, example_input: Tensor) -> ModelCost:
 
 
 @torch.no_grad()
-def _zero_closed(layer: GatedLayer, threshold: float) -> None:
+def _zero_closed(layer: nn.Module, threshold: float) -> None:
     weight = _weight(layer)
     for name, gates in layer.named_children():
         if isinstance(gates, HardConcrete):
             closed = gates.get_active_prob() <= threshold
             # not a product: zero times an infinite weight is no zero
-            weight.masked_fill_(closed.view(_ALONG_WEIGHT.get(name, weight.shape)), 0)
+            along: tuple[int, ...] = _ALONG_WEIGHT.get(name, weight.shape)
+            if name == "channel_gates":
+                along = (-1, *(1,) * (weight.ndim - 1))
+            weight.masked_fill_(closed.view(along), 0)
 
 
-def _weight(layer: GatedLayer) -> nn.Parameter:
+def _gates_its_weight(layer: nn.Module) -> bool:
+    """Whether a layer of the user's own is built as those of l0-python are."""
+    gates = getattr(layer, "weight_gates", None) or getattr(layer, "channel_gates", None)
+    has_weight = isinstance(getattr(layer, "weight", None), nn.Parameter)
+    return isinstance(gates, HardConcrete) and has_weight
+
+
+def _weight(layer: nn.Module) -> nn.Parameter:
     depthwise = hasattr(layer, "depthwise_conv")
     return layer.get_parameter("depthwise_conv.weight" if depthwise else "weight")
 

@@ -27,6 +27,7 @@ CLOSED = 0.01
 # of a gate in units of the response's variance: no feature explains more than all of it, and the
 # square of a gradient must stay within float32
 HIGHEST_PRICE = 1e6
+LARGEST = 1e30
 
 
 class SparseL0Linear(GatedVector):
@@ -70,8 +71,10 @@ class SparseL0Linear(GatedVector):
             seed=seed,
         )
         self.fit_intercept = fit_intercept
-        self.weight = nn.Parameter(torch.zeros(self.n_features, device=device))
-        self.bias = nn.Parameter(torch.zeros(1, device=device)) if fit_intercept else None
+        # float32 whatever torch's default: the products of a fit are
+        zeros = torch.zeros(self.n_features + 1, dtype=torch.float32, device=device)
+        self.weight = nn.Parameter(zeros[1:].clone())
+        self.bias = nn.Parameter(zeros[:1].clone()) if fit_intercept else None
         self.history: tuple[EpochRecord, ...] = ()
 
     def forward(self, X: Matrix, deterministic: bool = False) -> Tensor:
@@ -80,6 +83,7 @@ class SparseL0Linear(GatedVector):
         Raises:
             InputError: X has other columns, or entries that are not finite.
         """
+        self._refuse_other_dtypes()
         operator = operator_of("X", self._fitting(X), self.device, **WORDS)
         gates = self.get_deterministic_gates() if deterministic else self._sample_gates()
         prediction = product(operator, self.weight * gates)
@@ -139,6 +143,7 @@ class SparseL0Linear(GatedVector):
             InputError: lengths that do not fit, numbers that are not finite, or a loss that ran
                 away.
         """
+        self._refuse_other_dtypes()
         matrix = csr_matrix("X", self._fitting(X_sparse), **WORDS)
         samples = matrix.shape[0]
         response = vector("y", y, samples, "samples")
@@ -158,8 +163,14 @@ class SparseL0Linear(GatedVector):
             self._restart()
             if self.bias is not None:
                 self.bias.data.fill_(centre)
-        spread = _spread(matrix)
+        mean = _mean(matrix) if self.fit_intercept else np.zeros(self.n_features)
+        spread = _spread(matrix, mean)
         unit = _unit(response, centre)
+        if not (spread.max() < LARGEST and (unit / spread).max() < LARGEST):
+            raise InputError(
+                "X has columns whose size is beyond float32, in their own units or in those of y. "
+                "Rescale them."
+            )
         scaled = sp.csr_array(matrix @ sp.diags_array(1 / spread))
         operator = SparseOperator(scaled.T.tocsr().astype(np.float32), self.device)
         with torch.no_grad(), progress:
@@ -167,6 +178,7 @@ class SparseL0Linear(GatedVector):
                 operator,
                 torch.tensor((response - centre) / unit, dtype=torch.float32, device=self.device),
                 units=torch.tensor(unit / spread, dtype=torch.float32, device=self.device),
+                offset=torch.tensor(mean / spread, dtype=torch.float32, device=self.device),
                 centre=centre,
                 unit=unit,
                 price=min(lambda_reg / unit**2, HIGHEST_PRICE),
@@ -174,7 +186,7 @@ class SparseL0Linear(GatedVector):
                 epochs=epochs,
                 progress=progress,
             )
-            if refit:
+            if refit and self.weight.requires_grad:
                 self._least_squares(scaled, response, spread)
         self.history = tuple(progress.history)
         return self
@@ -185,6 +197,7 @@ class SparseL0Linear(GatedVector):
         response: Tensor,  # (samples,), centred, in units of its spread
         *,
         units: Tensor,  # (features,), of the coefficients
+        offset: Tensor,  # (features,), the mean of each feature in its spreads
         centre: float,
         unit: float,
         price: float,
@@ -193,17 +206,28 @@ class SparseL0Linear(GatedVector):
         progress: Progress,
     ) -> None:
         coefficients = self.weight / units
-        intercept = torch.zeros(1, device=self.device)
+        intercept = torch.zeros_like(coefficients[:1])
         if self.bias is not None:
-            intercept = (self.bias - centre) / unit
-        trained = [coefficients, self.log_alpha, intercept]
-        optimizer = torch.optim.Adam(trained[: 3 if self.fit_intercept else 2], lr=lr)
+            level = offset @ (coefficients * self.get_deterministic_gates())
+            intercept = (self.bias - centre) / unit + level
+        pairs = (
+            (coefficients, self.weight),
+            (self.log_alpha, self.log_alpha),
+            (intercept, self.bias),
+        )
+        # what the user froze stays
+        trained = [free for free, own in pairs if own is not None and own.requires_grad]
+        if not trained:
+            raise InputError("no parameter has requires_grad: there is nothing to fit.")
+        optimizer = torch.optim.Adam(trained, lr=lr)
         generator = self._generator()
         for epoch in range(epochs):
             gate = self._sample_gates(generator)
-            error = operator.estimates(coefficients * gate) + intercept - response
+            kept = coefficients * gate
+            # features about their means: what a column has in common is the intercept's
+            error = operator.estimates(kept) - offset @ kept + intercept - response
             pull = (2 / len(error)) * error
-            worth = operator.adjoint(pull)
+            worth = operator.adjoint(pull) - offset * pull.sum()
             chance = self.get_open_probability()
             slope = gate_slope(gate, self.beta, stretch=(self.gamma, self.zeta))
             coefficients.grad = gate * worth
@@ -227,7 +251,8 @@ class SparseL0Linear(GatedVector):
         self.log_alpha.grad = None
         self.weight.copy_(coefficients * units)
         if self.bias is not None:
-            self.bias.copy_(centre + unit * intercept)
+            level = offset @ (coefficients * self.get_deterministic_gates())
+            self.bias.copy_(centre + unit * (intercept - level))
 
     def _least_squares(
         self,
@@ -277,7 +302,13 @@ def _unit(response: NDArray[np.float64], centre: float) -> float:
     return unit if unit > 1e-12 * np.abs(response).max() else 1.0
 
 
-def _spread(matrix: sp.csr_array) -> NDArray[np.float64]:  # (features,)
-    """The root mean square of each column; 1 for an empty one."""
+def _mean(matrix: sp.csr_array) -> NDArray[np.float64]:  # (features,)
+    return np.asarray(matrix.mean(axis=0), dtype=np.float64).ravel()
+
+
+def _spread(matrix: sp.csr_array, mean: NDArray[np.float64]) -> NDArray[np.float64]:  # (features,)
+    """The root mean square of each column about its mean; of a constant one its size, or 1."""
     squared = np.asarray(matrix.power(2).sum(axis=0)).ravel() / matrix.shape[0]
+    varying = squared - mean**2
+    squared = np.where(varying > 1e-12 * squared, varying, squared)
     return np.sqrt(np.where(squared > 0, squared, 1.0))

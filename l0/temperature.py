@@ -61,9 +61,9 @@ class TemperatureScheduler:
         if epoch < 0:
             raise InputError(f"epoch is {epoch}, but epochs are counted from 0.")
         if epoch >= self.anneal_epochs:
-            return self.final_temp
+            return float(self.final_temp)
         between = _SCHEDULES[self.schedule]
-        return between(self.initial_temp, self.final_temp, epoch / self.anneal_epochs)
+        return float(between(self.initial_temp, self.final_temp, epoch / self.anneal_epochs))
 
 
 def update_temperatures(model: nn.Module, temperature: float) -> None:

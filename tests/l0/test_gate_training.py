@@ -221,7 +221,7 @@ def test_an_objective_that_cannot_teach_the_gates_is_refused(objective, match):
 @pytest.mark.parametrize("target", [-1, 41, 2.5])
 def test_a_target_that_the_gates_cannot_give_is_refused(target):
     with pytest.raises(InputError, match="target"):
-        SampleGate(ITEMS, 10).fit(prefer(planted(10)), target=target)
+        fit_gates(HardConcrete(ITEMS), prefer(planted(10)), target=target)
 
 
 @pytest.mark.parametrize(
@@ -238,3 +238,23 @@ def test_a_target_that_the_gates_cannot_give_is_refused(target):
 def test_a_setting_out_of_its_bounds_is_refused_by_name(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         GateFitSettings(**wrong)
+
+
+def test_an_objective_without_a_finite_gradient_is_refused():
+    with pytest.raises(InputError, match="its gradient is not finite"):
+        SampleGate(ITEMS, 10).fit(lambda gates: (gates.sum() - ITEMS).square().sqrt())
+
+
+@pytest.mark.parametrize("target", [1, 5, 13, 20])
+def test_the_best_of_graded_items_are_kept(target):
+    values = torch.linspace(0, 1, 40)[
+        torch.randperm(40, generator=torch.Generator().manual_seed(3))
+    ]
+    fit = SampleGate(40, target).fit(lambda gates: -(gates * values).sum())
+    assert fit.open_indices.tolist() == values.topk(target).indices.sort().values.tolist()
+
+
+def test_equal_items_are_not_kept_in_the_order_of_the_file():
+    fit = SampleGate(100, 50).fit(lambda gates: (gates[80:] - 1).square().sum())
+    assert set(range(80, 100)) <= set(fit.open_indices.tolist())
+    assert fit.open_indices.tolist()[:30] != list(range(30))

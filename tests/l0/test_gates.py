@@ -267,3 +267,36 @@ def test_saved_names_are_those_of_l0_python():
     assert keys(hybrid) == {"l0_gate.gates.qz_logits"}
     hybrid.load_state_dict({"l0_gate.gates.qz_logits": torch.arange(20.0)}, strict=True)
     assert hybrid.l0_gate.select_indices().tolist() == [19]
+
+
+@pytest.mark.parametrize("temperature", [0.25, 0.3, 0.66, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_a_gate_at_even_odds_is_open_exactly_where_its_probability_says(dtype, temperature):
+    gate = SampleGate(1000, 500, temperature=temperature).to(dtype).eval()
+    with torch.no_grad():
+        gate.gates.qz_logits[:400] += torch.linspace(-1e-3, 1e-3, 400).to(dtype)
+    likely = gate.gates.get_active_prob() > 0.5
+    assert torch.equal(gate.get_gates() > 0, likely)
+    assert gate.gates.get_num_active() == int(likely.sum())
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0, 100.0])
+def test_the_expected_count_starts_at_the_target_at_any_temperature(temperature):
+    gate = SampleGate(100_000, 100, temperature=temperature)
+    assert gate.get_penalty().item() == pytest.approx(100, rel=1e-3)
+
+
+def test_a_trained_feature_gate_selects_open_features_alone():
+    gate = FeatureGate(1000, 50)
+    with torch.no_grad():
+        gate.gates.qz_logits.fill_(-4.5)
+        gate.gates.qz_logits[:5] = 10
+    assert gate.select_indices().tolist() == list(range(5))
+
+
+def test_locations_that_are_not_numbers_are_refused():
+    gate = SampleGate(10, 3)
+    with torch.no_grad():
+        gate.gates.qz_logits[7] = torch.nan
+    with pytest.raises(InputError, match="1 locations of the gates are not numbers"):
+        gate.select_indices()

@@ -238,3 +238,21 @@ def test_stats_of_foreign_modules_and_estimators_raise_no_warning_about_gradient
         get_sparsity_stats(nn.ModuleList([Foreign(), SampleGate(9, 3), L0Linear(3, 2)]))
     finally:
         torch.set_warn_always(always)
+
+
+def test_weights_that_torch_computes_are_counted_and_logarithms_of_others_are_not_taken():
+    normed = torch.nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+    assert compute_l2_penalty(normed).item() > 0
+    own = nn.Module()
+    own.log_weight = nn.Parameter(torch.zeros(5))
+    assert compute_l2_penalty(own).item() == 0
+
+
+def test_a_layer_that_prices_its_gates_itself_is_believed():
+    class Dear(L0Linear):
+        def get_l0_penalty(self):
+            return 10 * super().get_l0_penalty()
+
+    layer = Dear(3, 3)
+    expected = 10 * layer.weight_gates.get_penalty().item()
+    assert compute_l0_penalty(nn.Sequential(layer)).item() == pytest.approx(expected)

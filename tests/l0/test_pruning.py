@@ -449,3 +449,10 @@ def test_a_model_of_two_dtypes_is_refused():
     model = nn.Sequential(L0Linear(4, 3), nn.Linear(3, 2).half())
     with pytest.raises(InputError, match="2 dtypes"):
         prune_model(model, example_input=random_tensor(2, 4))
+
+
+def test_a_users_layer_with_gates_for_its_weight_is_pruned_too():
+    layer = nn.Module()
+    layer.weight = nn.Parameter(torch.ones(2, 3))
+    layer.weight_gates = HardConcrete(2, 3, init_mean=0.001)
+    assert prune_model(layer).weight.sum().item() == 0

@@ -518,7 +518,7 @@ def test_numbers_that_are_not_finite_are_refused_by_name(bad, position, name):
         ({"lr": -1}, "lr is "),
         ({"epochs": -1}, "epochs is "),
         ({"epochs": 1.5}, "epochs is "),
-        ({"verbose_freq": 0}, "verbose_freq is "),
+        ({"verbose_freq": 0, "verbose": True}, "verbose_freq is "),
         ({"loss_type": "absolute"}, "loss_type is 'absolute'.*'mse', 'relative'"),
         ({"group_multipliers": {4: 2.0}}, "group_multipliers requires target_groups"),
         (
