@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from l0.errors import InputError
 from l0.gated_vector import GatedVector
 from l0.hard_concrete import gate_slope
-from l0.inputs import Matrix, numbers, shape_of, vector
+from l0.inputs import Matrix, not_negative, numbers, positive, vector
 from l0.progress import Progress
 from l0.sparse_product import operator_of, product
 from l0.survey.history import EpochRecord, OnProgress
@@ -78,11 +78,7 @@ class SparseCalibrationWeights(GatedVector):
             device=device,
             seed=seed,
         )
-        if not 0 <= log_weight_jitter_sd < np.inf:
-            raise InputError(
-                f"log_weight_jitter_sd is {log_weight_jitter_sd}, but must be 0 or more."
-            )
-        self.log_weight_jitter_sd = log_weight_jitter_sd
+        self.log_weight_jitter_sd = not_negative("log_weight_jitter_sd", log_weight_jitter_sd)
         self.log_alpha_jitter_sd = log_alpha_jitter_sd
         self.use_gates = use_gates
         self.history: tuple[EpochRecord, ...] = ()
@@ -104,7 +100,7 @@ class SparseCalibrationWeights(GatedVector):
             InputError: M has other columns, or entries that are not finite.
         """
         self._refuse_other_dtypes()
-        operator = operator_of("M", self._fitting(M), self.device)
+        operator = operator_of("M", M, self.device, columns=self.n_features)
         return product(operator, self.get_weights(deterministic))
 
     def predict(self, M: Matrix) -> Tensor:
@@ -179,13 +175,11 @@ class SparseCalibrationWeights(GatedVector):
         """
         if loss_type not in LOSSES:
             raise InputError(f"loss_type is {loss_type!r}, but must be one of {list(LOSSES)}.")
-        for name, price in (("lambda_l0", lambda_l0), ("lambda_l2", lambda_l2)):
-            if not 0 <= price < np.inf:
-                raise InputError(f"{name} is {price}, but must be a finite number of 0 or more.")
-        if not 0 < lr < np.inf:
-            raise InputError(f"lr is {lr}, but must be a finite number above 0.")
+        not_negative("lambda_l0", lambda_l0)
+        not_negative("lambda_l2", lambda_l2)
+        positive("lr", lr)
         self._refuse_other_dtypes()
-        operator = operator_of("M", self._fitting(M), self.device)
+        operator = operator_of("M", M, self.device, columns=self.n_features)
         targets = operator.shape[0]
         values = vector("y", y, targets, "targets")
         importance = _importance(targets, target_groups, normalize_groups, group_multipliers)
@@ -201,7 +195,7 @@ class SparseCalibrationWeights(GatedVector):
         if not warm_start:
             self._restart()
         with torch.no_grad(), progress:
-            if self.log_weight_jitter_sd > 0:
+            if self.log_weight_jitter_sd > 0 and self.log_weight.requires_grad:
                 noise = self._normal(self.log_weight)
                 self.log_weight.add_(self.log_weight_jitter_sd * noise)
             fitted = [self.log_weight, self.log_alpha] if self.use_gates else [self.log_weight]
@@ -209,7 +203,7 @@ class SparseCalibrationWeights(GatedVector):
             if not trained:
                 raise InputError("no parameter has requires_grad: there is nothing to fit.")
             optimizer = torch.optim.Adam(trained, lr=lr)
-            generator = self._generator()
+            generator = self._generator(self.device)
             for epoch in range(epochs):
                 weights = self.log_weight.exp()
                 gate = self._sample_gates(generator) if self.use_gates else None
@@ -219,7 +213,7 @@ class SparseCalibrationWeights(GatedVector):
                 self.log_weight.grad = kept * worth + 2 * lambda_l2 * weights.square()
                 if gate is not None:
                     chance = self.get_open_probability()
-                    slope = gate_slope(gate, self.beta, stretch=(self.gamma, self.zeta))
+                    slope = gate_slope(gate, self.beta, stretch=self.limits)
                     self.log_alpha.grad = weights * worth * slope + lambda_l0 * chance * (
                         1 - chance
                     )
@@ -247,16 +241,8 @@ class SparseCalibrationWeights(GatedVector):
     @torch.no_grad()
     def _restart(self) -> None:
         super()._restart()
-        self.log_weight.copy_(self.get_buffer("_first_log_weight"))
-
-    def _fitting(self, matrix: Matrix) -> Matrix:
-        shape = shape_of("M", matrix)
-        if len(shape) != 2 or shape[1] != self.n_features:
-            raise InputError(
-                f"M has shape {shape}, but must be (targets, {self.n_features}): one column a "
-                "record. Transpose it if rows are records."
-            )
-        return matrix
+        if self.log_weight.requires_grad:
+            self.log_weight.copy_(self.get_buffer("_first_log_weight"))
 
 
 def _log_weights(init_weights: float | ArrayLike | None, n_features: int) -> Tensor:
@@ -299,7 +285,6 @@ def _importance(
                 f"group_multipliers key {group} not found in target_groups, which has "
                 f"{known.tolist()[:20]}."
             )
-        if not 0 <= factor < np.inf:
-            raise InputError(f"group_multipliers[{group}] is {factor}, but must be 0 or more.")
+        not_negative(f"group_multipliers[{group}]", factor)
         importance[groups == group] *= factor
     return importance

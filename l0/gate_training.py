@@ -22,12 +22,11 @@ from l0.hard_concrete import (
     deterministic_gate,
     gate_slope,
     open_probability,
-    positive,
     sample_gate,
-    whole,
 )
+from l0.inputs import positive, whole
 from l0.survey.adam import Adam, cosine_rate
-from l0.survey.budget import hold_count, scheduled_budget, solve_shift
+from l0.survey.budget import hold_count, hold_to_budget, scheduled_budget
 from l0.survey.history import EpochRecord, OnProgress, is_recorded
 
 Objective = Callable[[Tensor], Tensor]
@@ -59,9 +58,9 @@ class GateFitSettings:
     parameter_rate: float = 0.02
     initial_temperature: float = 0.66
     final_temperature: float = 0.2
-    budget_share: float = 0.6  # of the epochs, until the target is reached
-    noise_share: float = 0.7  # of the epochs, with random gates
-    swap_tries: int = 600  # evaluations of the objective to exchange gates at the end
+    budget_share: float = 0.6
+    noise_share: float = 0.7
+    swap_tries: int = 600
 
     def __post_init__(self) -> None:
         whole("epochs", self.epochs, least=1)
@@ -124,11 +123,10 @@ def fit_gates(
         gates.qz_logits.detach().flatten().to(torch.promote_types(dtype, torch.float32), copy=True)
     )
     count = len(locations)
-    if not 0 <= whole("target", target, least=0) <= count:
+    if whole("target", target, least=0) > count:
         raise InputError(f"target is {target:,}, but there are {count:,} gates.")
     if not warm_start:
         locations.zero_()
-    stretch = (gates.gamma, gates.zeta)
     generator = torch.Generator(locations.device).manual_seed(seed)
     own = _own(parameters)
     optimizer = torch.optim.Adam(own, lr=settings.parameter_rate) if own else None
@@ -145,24 +143,22 @@ def fit_gates(
             last_epoch=max(1, int(settings.budget_share * settings.epochs)),
             power=1.0,
         )
-        if expected < count:
-            shift = solve_shift(
-                locations,
-                expected=expected,
-                temperature=temperature,
-                start=shift,
-                stretch=stretch,
-            )
-            log_alpha = locations - shift
-        else:
-            log_alpha = torch.full_like(locations, LOG_ALPHA_BOUND)
+        log_alpha, shift = hold_to_budget(
+            locations,
+            expected=expected,
+            temperature=temperature,
+            start=shift,
+            stretch=gates.limits,
+        )
         if epoch < settings.noise_share * settings.epochs:
-            gate = sample_gate(log_alpha, temperature, generator=generator, stretch=stretch)
+            gate = sample_gate(log_alpha, temperature, generator=generator, stretch=gates.limits)
         else:
-            gate = deterministic_gate(log_alpha, temperature, stretch=stretch)
+            gate = deterministic_gate(log_alpha, temperature, stretch=gates.limits)
         loss, slope, own_slopes = _slopes(objective, gate.to(dtype).view(gates.gate_size), own)
-        chance = open_probability(log_alpha, temperature, stretch=stretch)
-        pull = hold_count(slope.flatten() * gate_slope(gate, temperature, stretch=stretch), chance)
+        chance = open_probability(log_alpha, temperature, stretch=gates.limits)
+        pull = hold_count(
+            slope.flatten() * gate_slope(gate, temperature, stretch=gates.limits), chance
+        )
         locations -= adam.step(
             pull, cosine_rate(settings.gate_rate, epoch=epoch, epochs=settings.epochs)
         )

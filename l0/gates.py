@@ -14,13 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from l0.errors import InputError
-from l0.gate_training import GateFit, GateFitSettings, Objective, fit_gates
-from l0.hard_concrete import (
-    HardConcrete,
-    deterministic_gate,
-    mean_of_open_probability,
-    whole,
-)
+from l0.gate_training import GateFit, Objective, fit_gates
+from l0.hard_concrete import HardConcrete, mean_of_open_probability
+from l0.inputs import whole
 from l0.survey.selection import select_hybrid
 
 Data = Any  # a torch tensor or a numpy array
@@ -78,30 +74,20 @@ class L0Gate(nn.Module):
     @torch.no_grad()
     def get_active_indices(self, threshold: float = 0.5) -> Tensor:
         """The items whose deterministic gate is above ``threshold``, ascending."""
-        return torch.nonzero(self._deterministic() > threshold).flatten()
+        return torch.nonzero(self.gates.get_deterministic_gates() > threshold).flatten()
 
     def fit(
         self,
         objective: Objective,
         *,
         target: int,
-        seed: int = 0,
-        settings: GateFitSettings | None = None,
         **options: Any,
     ) -> GateFit:
         """Learn which ``target`` items to keep; options as of ``l0.fit_gates``.
 
         They are ``parameters``, ``seed``, ``warm_start``, ``settings`` and ``on_progress``.
         """
-        return fit_gates(
-            self.gates, objective, target=target, seed=seed, settings=settings, **options
-        )
-
-    def _deterministic(self) -> Tensor:
-        gates = self.gates
-        return deterministic_gate(
-            gates.qz_logits, gates.temperature, stretch=(gates.gamma, gates.zeta)
-        )
+        return fit_gates(self.gates, objective, target=target, **options)
 
     @torch.no_grad()
     def _best(self, count: int, *, seed: int) -> Tensor:
@@ -174,9 +160,9 @@ class SampleGate(L0Gate):
         Raises:
             InputError: ``data`` has another number of rows.
         """
-        check_rows("data", data, self.n_samples)
+        _check_rows("data", data, self.n_samples)
         indices = self.select_indices()
-        return take(data, indices), indices
+        return _take(data, indices), indices
 
     def select_weighted_samples(self, data: Data, weights: Data) -> tuple[Data, Data, Tensor]:
         """The rows selected, their weights multiplied by their deterministic gates, their indices.
@@ -191,10 +177,10 @@ class SampleGate(L0Gate):
         Raises:
             InputError: ``data`` or ``weights`` have another number of rows.
         """
-        check_rows("weights", weights, self.n_samples)
+        _check_rows("weights", weights, self.n_samples)
         selected, indices = self.select_samples(data)
-        kept = take(weights, indices)
-        gates = self._deterministic()[indices]
+        kept = _take(weights, indices)
+        gates = self.gates.get_deterministic_gates()[indices]
         if not isinstance(kept, Tensor):
             return selected, kept * gates.detach().cpu().numpy(), indices
         return selected, kept * gates.to(kept.device), indices
@@ -245,11 +231,12 @@ class FeatureGate(L0Gate):
     def select_indices(self) -> Tensor:  # (at most max_features,)
         """The columns selected, ascending."""
         locations = self.gates.qz_logits
-        # before any training no gate is better than another: as many as are expected open
-        untrained = bool((locations == locations[0]).all())
-        chances = self.gates.get_active_prob().double()
-        expected = round(float(chances.sum())) if untrained else self.gates.get_num_active()
-        return self._best(min(expected, self.max_features), seed=self.tie_seed)
+        if (locations == locations[0]).all():
+            # before any training no gate is better than another: as many as are expected open
+            count = round(float(self.gates.get_active_prob().double().sum()))
+        else:
+            count = self.gates.get_num_active()
+        return self._best(min(count, self.max_features), seed=self.tie_seed)
 
     def select_features(self, data: Data) -> tuple[Data, Tensor]:
         """The columns selected of ``data`` (..., n_features) and their indices, ascending.
@@ -264,9 +251,9 @@ class FeatureGate(L0Gate):
                 f"{self.n_features} features."
             )
         indices = self.select_indices()
-        columns = indices if isinstance(data, Tensor) else indices.cpu().numpy()
-        rows = data if isinstance(data, Tensor) else np.asarray(data)
-        return rows[..., columns], indices
+        if isinstance(data, Tensor):
+            return data[..., indices], indices
+        return np.asarray(data)[..., indices.cpu().numpy()], indices
 
     def select_features_with_names(
         self, data: Data, feature_names: Sequence[str]
@@ -276,7 +263,7 @@ class FeatureGate(L0Gate):
         Raises:
             InputError: not one name a feature.
         """
-        check_rows("feature_names", feature_names, self.n_features)
+        _check_rows("feature_names", feature_names, self.n_features)
         selected, indices = self.select_features(data)
         return selected, [feature_names[index] for index in indices.tolist()]
 
@@ -361,11 +348,11 @@ class HybridGate(nn.Module):
         Raises:
             InputError: ``data`` has another number of items.
         """
-        check_rows("data", data, self.n_items)
+        _check_rows("data", data, self.n_items)
         size = self.n_l0 + self.n_random
         if size == 0:
             nothing = torch.empty(0, dtype=torch.long, device=self.l0_gate.gates.qz_logits.device)
-            return take(data, nothing), nothing, np.empty(0, dtype="<U6")
+            return _take(data, nothing), nothing, np.empty(0, dtype="<U6")
         by_gates = self.l0_gate.select_indices()
         rank = np.zeros(self.n_items)
         rank[by_gates.cpu().numpy()] = 1.0
@@ -377,21 +364,21 @@ class HybridGate(nn.Module):
             seed=self.seed if random_seed is None else random_seed,
         )
         indices = torch.from_numpy(selection.support).to(by_gates.device)
-        return take(data, indices), indices, selection.kind
+        return _take(data, indices), indices, selection.kind
 
     def get_penalty(self) -> Tensor:
         """The expected number of open gates, a scalar."""
         return self.l0_gate.get_penalty()
 
 
-def check_rows(name: str, data: Any, rows: int) -> None:
+def _check_rows(name: str, data: Any, rows: int) -> None:
     """Refuse data of another length than the gates have."""
     if np.ndim(data) == 0 or len(data) != rows:
         found = "no length" if np.ndim(data) == 0 else f"a length of {len(data):,}"
         raise InputError(f"{name} has {found}, but the gate was made for {rows:,}.")
 
 
-def take(data: Data, indices: Tensor) -> Data:
+def _take(data: Data, indices: Tensor) -> Data:
     """Rows of a torch tensor, on its own device, or of a numpy array."""
     if isinstance(data, Tensor):
         return data[indices.to(data.device)]

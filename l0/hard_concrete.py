@@ -8,7 +8,6 @@ gate multiplies lives in ``gates``, ``layers`` and ``gated_vector``.
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from l0.errors import InputError
+from l0.inputs import positive, whole
 
 STRETCH = (-0.1, 1.1)
 # a location this far out is certain: P(open) is within 1e-8 of 0 or 1
@@ -96,7 +96,67 @@ def mean_of_open_probability(
     return 1 / (1 + math.exp(min(-location, 700.0)))
 
 
-class HardConcrete(nn.Module):
+class GateModule(nn.Module):
+    """Gates that are learned, with noise of their own: what every holder of gates shares.
+
+    A subclass says where its locations, its temperature and its limits are.
+    """
+
+    LOG_ALPHA_BOUND = LOG_ALPHA_BOUND
+    temperature: float
+
+    def __init__(self, *, seed: int | None) -> None:
+        super().__init__()
+        self.seed = seed
+        self._draws = 0
+
+    @property
+    def locations(self) -> Tensor:
+        """The parameter that holds ``log_alpha`` of every gate."""
+        raise NotImplementedError
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Gamma and zeta: where the stretched distribution ends, below 0 and above 1."""
+        raise NotImplementedError
+
+    def get_deterministic_gates(self) -> Tensor:
+        """The gates at evaluation: open exactly where P(open) > 1/2."""
+        return deterministic_gate(self.locations, self.temperature, stretch=self.limits)
+
+    def get_open_probability(self) -> Tensor:
+        """P(open) of each gate."""
+        return open_probability(self.locations, self.temperature, stretch=self.limits)
+
+    def get_expected_count(self) -> Tensor:
+        """The expected number of open gates, a scalar; in float32 where gates are shorter."""
+        return self.get_open_probability().sum(dtype=_compute_dtype(self.locations))
+
+    def _sample_gates(self, generator: torch.Generator | None = None) -> Tensor:
+        return sample_gate(
+            self.locations,
+            self.temperature,
+            generator=generator or self._generator(self.locations.device),
+            stretch=self.limits,
+        )
+
+    def _generator(self, device: torch.device) -> torch.Generator | None:
+        # a new stream for each draw: nothing to move between devices, copy or save
+        if self.seed is None:
+            return None
+        self._draws += 1
+        mixed = np.random.SeedSequence([self.seed % 2**63, self._draws])
+        return torch.Generator(device).manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> 1))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        # files of l0-python carry the parameters alone
+        state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class HardConcrete(GateModule):
     """A vector or matrix of Hard Concrete gates whose locations are learned.
 
     In training mode a call samples the gates; in evaluation it returns the deterministic ones,
@@ -117,8 +177,6 @@ class HardConcrete(nn.Module):
         InputError: an argument out of its bounds.
     """
 
-    LOG_ALPHA_BOUND = LOG_ALPHA_BOUND
-
     def __init__(
         self,
         input_dim: int | None = None,
@@ -130,7 +188,7 @@ class HardConcrete(nn.Module):
         n_items: int | None = None,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(seed=seed)
         if (input_dim is None) == (n_items is None):
             raise InputError(
                 f"input_dim is {input_dim} and n_items is {n_items}, but they are two names of "
@@ -150,14 +208,22 @@ class HardConcrete(nn.Module):
         self.init_mean = init_mean
         self.temperature = temperature
         self.stretch = stretch
-        self.seed = seed
-        self._draws = 0
         self.qz_logits = nn.Parameter(torch.empty(self.gate_size))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Put every location back where ``init_mean`` says."""
         nn.init.constant_(self.qz_logits, math.log(self.init_mean) - math.log1p(-self.init_mean))
+
+    @property
+    def locations(self) -> Tensor:
+        """The parameter ``qz_logits``, of shape ``gate_size``."""
+        return self.qz_logits
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Gamma and zeta."""
+        return self.gamma, self.zeta
 
     @property
     def temperature(self) -> float:
@@ -197,23 +263,17 @@ class HardConcrete(nn.Module):
         Returns:
             Tensor of shape ``gate_size`` and its trailing ones, in [0, 1].
         """
-        limits = (self.gamma, self.zeta)
-        if self.training:
-            gates = sample_gate(
-                self.qz_logits, self._temperature, generator=self._generator(), stretch=limits
-            )
-        else:
-            gates = deterministic_gate(self.qz_logits, self._temperature, stretch=limits)
+        gates = self._sample_gates() if self.training else self.get_deterministic_gates()
         missing = 0 if input_shape is None else len(input_shape) - gates.ndim
         return gates.reshape(*gates.shape, *(1,) * missing) if missing > 0 else gates
 
     def get_active_prob(self) -> Tensor:
         """P(open) of each gate, of shape ``gate_size``."""
-        return open_probability(self.qz_logits, self._temperature, stretch=(self.gamma, self.zeta))
+        return self.get_open_probability()
 
     def get_penalty(self) -> Tensor:
         """The expected number of open gates, a scalar; in float32 where gates are shorter."""
-        return self.get_active_prob().sum(dtype=_compute_dtype(self.qz_logits))
+        return self.get_expected_count()
 
     @torch.no_grad()
     def get_sparsity(self) -> float:
@@ -223,9 +283,7 @@ class HardConcrete(nn.Module):
     @torch.no_grad()
     def get_num_active(self) -> int:
         """How many gates are open at evaluation."""
-        limits = (self.gamma, self.zeta)
-        gates = deterministic_gate(self.qz_logits, self._temperature, stretch=limits)
-        return int((gates > 0).sum())
+        return int((self.get_deterministic_gates() > 0).sum())
 
     def get_extra_state(self) -> Tensor:
         """Temperature and stretch, so that ``state_dict`` carries them."""
@@ -241,46 +299,6 @@ class HardConcrete(nn.Module):
             f"gate_size={self.gate_size}, temperature={self.temperature}, "
             f"stretch={self.stretch}, init_mean={self.init_mean}"
         )
-
-    def _generator(self) -> torch.Generator | None:
-        # a new stream for each draw: nothing to move between devices, copy or save
-        if self.seed is None:
-            return None
-        self._draws += 1
-        return draw_generator(self.seed, self._draws, self.qz_logits.device)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        # files of l0-python carry the locations alone
-        state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-def draw_generator(seed: int, draw: int, device: torch.device) -> torch.Generator:
-    """The generator of one draw of a seeded sequence."""
-    mixed = np.random.SeedSequence([seed % 2**63, draw]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(mixed >> np.uint64(1)))
-
-
-def positive(name: str, value: float) -> float:
-    """A finite number above zero, or a refusal that names it."""
-    if not isinstance(value, Real | Tensor) or not 0 < value < math.inf:
-        raise InputError(f"{name} is {value!r}, but must be a finite number above 0.")
-    return value
-
-
-def whole(name: str, value: int, *, least: int) -> int:
-    """A whole number of at least ``least``, or a refusal that names it."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Real)
-        or not math.isfinite(value)
-        or int(value) != value
-        or value < least
-    ):
-        raise InputError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
-    return int(value)
 
 
 def _compute_dtype(log_alpha: Tensor) -> torch.dtype:

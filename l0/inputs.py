@@ -1,8 +1,10 @@
-"""Arguments checked once: a sparse matrix, and vectors of its length.
+"""Arguments checked once: a sparse matrix, vectors of its length, and single numbers.
 
 Nothing is cached and nothing of the caller's is changed: what comes back are copies in float64.
 """
 
+import math
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +20,12 @@ REAL = "biufO"
 
 
 def csr_matrix(
-    name: str, given: Matrix, *, row: str = "target", column: str = "record"
+    name: str,
+    given: Matrix,
+    *,
+    row: str = "target",
+    column: str = "record",
+    columns: int | None = None,
 ) -> sp.csr_array:
     """A finite matrix in compressed rows, float64, without stored zeros or duplicates.
 
@@ -27,10 +34,19 @@ def csr_matrix(
         given: scipy sparse, numpy or torch, of shape (rows, columns).
         row: what a row is called.
         column: what a column is called.
+        columns: how many there must be; any number without.
 
     Raises:
-        InputError: no matrix, an empty one, or entries that are not finite real numbers.
+        InputError: no matrix, an empty one, one of other columns, or entries that are not finite
+            real numbers.
     """
+    if columns is not None:
+        shape = _shape_of(name, given)
+        if len(shape) != 2 or shape[1] != columns:
+            raise InputError(
+                f"{name} has shape {shape}, but must be ({row}s, {columns}): one column a "
+                f"{column}. Transpose it if rows are {column}s."
+            )
     matrix: Any = _from_torch(given) if isinstance(given, torch.Tensor) else given
     if not sp.issparse(matrix):
         matrix = numbers(name, matrix)
@@ -52,7 +68,7 @@ def csr_matrix(
     return checked
 
 
-def shape_of(name: str, given: Matrix) -> tuple[int, ...]:
+def _shape_of(name: str, given: Matrix) -> tuple[int, ...]:
     """The shape of what may be a matrix, without a copy of it."""
     try:
         return tuple(np.shape(given))
@@ -94,6 +110,33 @@ def refuse(name: str, bad: NDArray[np.bool_], fault: str, move: str) -> None:
         raise InputError(
             f"{int(bad.sum())} entries of {name} are {fault}, at positions {places}. {move}"
         )
+
+
+def positive(name: str, value: float) -> float:
+    """A finite number above zero, or a refusal that names it."""
+    if not isinstance(value, Real | torch.Tensor) or not 0 < value < math.inf:
+        raise InputError(f"{name} is {value!r}, but must be a finite number above 0.")
+    return value
+
+
+def not_negative(name: str, value: float) -> float:
+    """A finite number of zero or more, or a refusal that names it."""
+    if not isinstance(value, Real | torch.Tensor) or not 0 <= value < math.inf:
+        raise InputError(f"{name} is {value!r}, but must be a finite number of 0 or more.")
+    return value
+
+
+def whole(name: str, value: int, *, least: int) -> int:
+    """A whole number of at least ``least``, or a refusal that names it."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not math.isfinite(value)
+        or int(value) != value
+        or value < least
+    ):
+        raise InputError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
+    return int(value)
 
 
 def _from_torch(tensor: torch.Tensor) -> sp.coo_array | NDArray[np.float64]:

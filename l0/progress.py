@@ -1,11 +1,12 @@
 """What a fit of an estimator tells: every record to a callback, a log line and a bar if asked."""
 
 import logging
+import math
 from types import TracebackType
 from typing import Any
 
 from l0.errors import InputError
-from l0.hard_concrete import whole
+from l0.inputs import whole
 from l0.survey.history import EpochRecord, OnProgress, is_recorded
 
 logger = logging.getLogger("l0")
@@ -56,7 +57,7 @@ class Progress:
         Raises:
             InputError: its loss is no longer a finite number.
         """
-        if record.loss != record.loss or abs(record.loss) == float("inf"):
+        if not math.isfinite(record.loss):
             raise InputError(
                 f"the loss is {record.loss} at epoch {record.epoch}. Lower the learning rate, or "
                 "start from smaller weights."

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from l0.errors import InputError
 from l0.gated_vector import GatedVector
 from l0.hard_concrete import gate_slope
-from l0.inputs import Matrix, csr_matrix, shape_of, vector
+from l0.inputs import Matrix, csr_matrix, not_negative, positive, vector
 from l0.progress import Progress
 from l0.sparse_product import operator_of, product
 from l0.survey.history import EpochRecord, OnProgress
@@ -84,7 +84,7 @@ class SparseL0Linear(GatedVector):
             InputError: X has other columns, or entries that are not finite.
         """
         self._refuse_other_dtypes()
-        operator = operator_of("X", self._fitting(X), self.device, **WORDS)
+        operator = operator_of("X", X, self.device, columns=self.n_features, **WORDS)
         gates = self.get_deterministic_gates() if deterministic else self._sample_gates()
         prediction = product(operator, self.weight * gates)
         return prediction if self.bias is None else prediction + self.bias
@@ -144,26 +144,22 @@ class SparseL0Linear(GatedVector):
                 away.
         """
         self._refuse_other_dtypes()
-        matrix = csr_matrix("X", self._fitting(X_sparse), **WORDS)
+        matrix = csr_matrix("X", X_sparse, columns=self.n_features, **WORDS)
         samples = matrix.shape[0]
         response = vector("y", y, samples, "samples")
-        if not 0 <= lambda_reg < np.inf:
-            raise InputError(
-                f"lambda_reg is {lambda_reg}, but must be a finite number of 0 or more."
-            )
-        if not 0 < lr < np.inf:
-            raise InputError(f"lr is {lr}, but must be a finite number above 0.")
+        not_negative("lambda_reg", lambda_reg)
+        positive("lr", lr)
         progress = Progress(
             epochs, verbose=verbose, verbose_freq=verbose_freq, on_progress=on_progress
         )
         if epochs == 0:
             return self
-        centre = float(response.mean()) if self.fit_intercept else 0.0
+        # the level can be moved between the features and the intercept if that is free to follow
+        level_is_free = self.bias is not None and self.bias.requires_grad
+        centre = float(response.mean()) if level_is_free else 0.0
         if not warm_start:
-            self._restart()
-            if self.bias is not None:
-                self.bias.data.fill_(centre)
-        mean = _mean(matrix) if self.fit_intercept else np.zeros(self.n_features)
+            self._restart(centre)
+        mean = np.asarray(matrix.mean(axis=0)).ravel() * level_is_free
         spread = _spread(matrix, mean)
         unit = _unit(response, centre)
         if not (spread.max() < LARGEST and (unit / spread).max() < LARGEST):
@@ -210,17 +206,18 @@ class SparseL0Linear(GatedVector):
         if self.bias is not None:
             level = offset @ (coefficients * self.get_deterministic_gates())
             intercept = (self.bias - centre) / unit + level
-        pairs = (
-            (coefficients, self.weight),
-            (self.log_alpha, self.log_alpha),
-            (intercept, self.bias),
-        )
         # what the user froze stays
-        trained = [free for free, own in pairs if own is not None and own.requires_grad]
+        trained = []
+        if self.weight.requires_grad:
+            trained.append(coefficients)
+        if self.log_alpha.requires_grad:
+            trained.append(self.log_alpha)
+        if self.bias is not None and self.bias.requires_grad:
+            trained.append(intercept)
         if not trained:
             raise InputError("no parameter has requires_grad: there is nothing to fit.")
         optimizer = torch.optim.Adam(trained, lr=lr)
-        generator = self._generator()
+        generator = self._generator(self.device)
         for epoch in range(epochs):
             gate = self._sample_gates(generator)
             kept = coefficients * gate
@@ -229,7 +226,7 @@ class SparseL0Linear(GatedVector):
             pull = (2 / len(error)) * error
             worth = operator.adjoint(pull) - offset * pull.sum()
             chance = self.get_open_probability()
-            slope = gate_slope(gate, self.beta, stretch=(self.gamma, self.zeta))
+            slope = gate_slope(gate, self.beta, stretch=self.limits)
             coefficients.grad = gate * worth
             self.log_alpha.grad = coefficients * worth * slope + price * chance * (1 - chance)
             intercept.grad = pull.sum(0, keepdim=True)
@@ -249,8 +246,9 @@ class SparseL0Linear(GatedVector):
                 )
             optimizer.step()
         self.log_alpha.grad = None
-        self.weight.copy_(coefficients * units)
-        if self.bias is not None:
+        if self.weight.requires_grad:
+            self.weight.copy_(coefficients * units)
+        if self.bias is not None and self.bias.requires_grad:
             level = offset @ (coefficients * self.get_deterministic_gates())
             self.bias.copy_(centre + unit * (intercept - level))
 
@@ -267,13 +265,15 @@ class SparseL0Linear(GatedVector):
         start = self.get_coefficients().double().cpu().numpy()[chosen] * spread[chosen]
         self.weight.zero_()
         columns = scaled[:, chosen]
-        if self.bias is not None:
+        if self.bias is not None and self.bias.requires_grad:
             columns = sp.hstack([columns, np.ones((scaled.shape[0], 1))], format="csr")
             start = np.append(start, float(self.bias))
+        elif self.bias is not None:
+            response = response - float(self.bias)
         if columns.shape[1] == 0:
             return
         solution = spl.lsqr(columns, response, x0=start, atol=1e-10, btol=1e-10)[0]
-        if self.bias is not None:
+        if self.bias is not None and self.bias.requires_grad:
             self.bias.fill_(solution[-1])
         found = solution[: len(chosen)] / spread[chosen]
         self.weight[selected] = (
@@ -282,28 +282,18 @@ class SparseL0Linear(GatedVector):
         )
 
     @torch.no_grad()
-    def _restart(self) -> None:
+    def _restart(self, level: float = 0.0) -> None:
         super()._restart()
-        self.weight.zero_()
-
-    def _fitting(self, matrix: Matrix) -> Matrix:
-        shape = shape_of("X", matrix)
-        if len(shape) != 2 or shape[1] != self.n_features:
-            raise InputError(
-                f"X has shape {shape}, but must be (samples, {self.n_features}): one column a "
-                "feature. Transpose it if rows are features."
-            )
-        return matrix
+        if self.weight.requires_grad:
+            self.weight.zero_()
+        if self.bias is not None and self.bias.requires_grad:
+            self.bias.fill_(level)
 
 
 def _unit(response: NDArray[np.float64], centre: float) -> float:
     """The response's spread about its centre; 1 where that is but rounding."""
     unit = float(np.sqrt(np.mean((response - centre) ** 2)))
     return unit if unit > 1e-12 * np.abs(response).max() else 1.0
-
-
-def _mean(matrix: sp.csr_array) -> NDArray[np.float64]:  # (features,)
-    return np.asarray(matrix.mean(axis=0), dtype=np.float64).ravel()
 
 
 def _spread(matrix: sp.csr_array, mean: NDArray[np.float64]) -> NDArray[np.float64]:  # (features,)

@@ -10,9 +10,9 @@ from l0.inputs import Matrix, csr_matrix
 from l0.survey.operator import SparseOperator
 
 
-def operator_of(name: str, matrix: Matrix, device: torch.device, **words: str) -> SparseOperator:
-    """A checked matrix (rows, columns) on a device; nothing is cached between calls."""
-    checked = csr_matrix(name, matrix, **words)
+def operator_of(name: str, matrix: Matrix, device: torch.device, **shape: Any) -> SparseOperator:
+    """A matrix checked by ``csr_matrix`` on a device; nothing is cached between calls."""
+    checked = csr_matrix(name, matrix, **shape)
     return SparseOperator(checked.T.tocsr().astype("float32"), device)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from torch import nn
 
 from l0.errors import InputError
-from l0.gated_vector import GatedVector
-from l0.hard_concrete import HardConcrete, positive, whole
+from l0.hard_concrete import GateModule
+from l0.inputs import positive, whole
 
 # from 1 at the start of the annealing to 0 at its end, and the temperature between two others
 _SCHEDULES: dict[str, Callable[[float, float, float], float]] = {
@@ -74,5 +74,5 @@ def update_temperatures(model: nn.Module, temperature: float) -> None:
     """
     positive("temperature", temperature)
     for module in model.modules():
-        if isinstance(module, HardConcrete | GatedVector):
+        if isinstance(module, GateModule):
             module.temperature = temperature

@@ -5,9 +5,13 @@ lowered by the same ``shift``, solved anew at every epoch, so that the expected 
 gates is the budget of that epoch exactly.
 """
 
+import torch
 from torch import Tensor
 
 from l0.hard_concrete import STRETCH, open_probability
+
+# where every gate is to be open, no finite shift would do
+ALL_OPEN = 40.0
 
 
 def scheduled_budget(
@@ -48,6 +52,23 @@ def solve_shift(
         if high - low <= 1e-12 * max(abs(low), abs(high)):
             break
     return shift
+
+
+def hold_to_budget(
+    log_odds: Tensor,
+    *,
+    expected: float,
+    temperature: float,
+    start: float,
+    stretch: tuple[float, float] = STRETCH,
+) -> tuple[Tensor, float]:
+    """The locations under which ``expected`` gates are open, and the shift that made them so."""
+    if expected >= len(log_odds):
+        return torch.full_like(log_odds, ALL_OPEN), start
+    shift = solve_shift(
+        log_odds, expected=expected, temperature=temperature, start=start, stretch=stretch
+    )
+    return log_odds - shift, shift
 
 
 def hold_count(gradient: Tensor, probability: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 from l0.errors import InputError
 from l0.hard_concrete import deterministic_gate, gate_slope, open_probability, sample_gate
 from l0.survey.adam import Adam, cosine_rate
-from l0.survey.budget import hold_count, scheduled_budget, solve_shift
+from l0.survey.budget import hold_count, hold_to_budget, scheduled_budget
 from l0.survey.history import EpochRecord, OnProgress, is_recorded
 from l0.survey.losses import capped_relative, capped_relative_gradient
 from l0.survey.operator import SparseOperator
@@ -115,11 +115,9 @@ def gated_fit(
         )
         pool.drop_far_behind(focus, expected=expected, budget=budget)
         odds = pool.log_odds(focus)
-        if expected < len(odds):
-            shift = solve_shift(odds, expected=expected, temperature=temperature, start=shift)
-            log_alpha = odds - shift
-        else:
-            log_alpha = torch.full_like(odds, ALL_OPEN)
+        log_alpha, shift = hold_to_budget(
+            odds, expected=expected, temperature=temperature, start=shift
+        )
         probability = open_probability(log_alpha, temperature)
         if epoch < settings.noise_share * settings.epochs:
             gate = sample_gate(log_alpha, temperature, generator=generator)
@@ -152,9 +150,6 @@ def gated_fit(
             if on_progress is not None:
                 on_progress(record)
     return pool.result(problem, settings, budget=budget)
-
-
-ALL_OPEN = 40.0
 
 
 class _Pool:
@@ -215,10 +210,7 @@ class _Pool:
     ) -> GatedFit:
         odds = self.log_odds(settings.final_focus)
         temperature = settings.final_temperature
-        shift = 0.0
-        if budget < len(odds):
-            shift = solve_shift(odds, expected=budget, temperature=temperature, start=0.0)
-        log_alpha = odds - shift if budget < len(odds) else torch.full_like(odds, ALL_OPEN)
+        log_alpha, _ = hold_to_budget(odds, expected=budget, temperature=temperature, start=0.0)
         best = torch.topk(log_alpha, budget).indices.sort().values
         gate = deterministic_gate(log_alpha[best], temperature).clamp(min=SMALLEST_GATE)
         return GatedFit(

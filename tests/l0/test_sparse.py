@@ -558,3 +558,16 @@ def test_other_precisions_and_sizes_beyond_float32_are_refused():
         SparseL0Linear(FEATURES).double().fit(matrix, response)
     with pytest.raises(InputError, match="beyond float32"):
         SparseL0Linear(FEATURES).fit(matrix * 1e-42, response)
+
+
+@pytest.mark.parametrize("frozen", ["weight", "log_alpha", "bias"])
+def test_a_frozen_parameter_keeps_the_value_that_the_user_gave_it(frozen):
+    model = SparseL0Linear(FEATURES, seed=0)
+    parameter = model.get_parameter(frozen)
+    with torch.no_grad():
+        parameter.fill_(1.25)
+    parameter.requires_grad_(False)
+    free = {name: p.clone() for name, p in model.named_parameters() if name != frozen}
+    model.fit(*planted(), **QUICK)
+    assert torch.equal(parameter, torch.full_like(parameter, 1.25))
+    assert all(not torch.equal(model.get_parameter(name), p) for name, p in free.items())
