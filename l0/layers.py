@@ -23,7 +23,25 @@ Dense = TypeVar("Dense", nn.Linear, nn.Conv2d)
 __all__ = ["L0Conv2d", "L0DepthwiseConv2d", "L0Linear", "SparseMLP", "prune_model"]
 
 
-class L0Linear(GatedLayer):
+class _OwnWeight(GatedLayer):
+    """A layer with a weight and a bias of its own."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    use_l2: bool
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew and set the bias to zero; gates stay."""
+        nn.init.kaiming_normal_(self.weight, mode="fan_out")
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def get_l2_penalty(self) -> Tensor:
+        """The sum of squared weights, or zero unless ``use_l2``."""
+        return self.weight.square().sum() if self.use_l2 else self.weight.new_zeros(())
+
+
+class L0Linear(_OwnWeight):
     """A linear layer with a gate for each weight, or for whole neurons.
 
     Args:
@@ -70,22 +88,6 @@ class L0Linear(GatedLayer):
             self.output_gates = _gates(out_features, None, temperature, init_sparsity)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw the weights anew and set the bias to zero; gates stay."""
-        _reset(self.weight, self.bias)
-
-    def gated_weight(self) -> Tensor:  # (out_features, in_features)
-        """The weight multiplied by the gates: sampled in training, deterministic in evaluation."""
-        if self.structured is None:
-            gates: Tensor = self.weight_gates()
-            return self.weight * gates
-        weight: Tensor = self.weight
-        if self.structured != "output":
-            weight = weight * self.input_gates()
-        if self.structured != "input":
-            weight = weight * self.output_gates()[:, None]
-        return weight
-
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch has
         """(..., in_features) to (..., out_features)."""
         return functional.linear(input, self.gated_weight(), self.bias)
@@ -95,15 +97,7 @@ class L0Linear(GatedLayer):
         dense = nn.Linear(
             self.in_features, self.out_features, bias=self.bias is not None, device="meta"
         )
-        return _fill(dense, self.deterministic_weight(), self.bias)
-
-    def total_weights(self) -> int:
-        """``in_features * out_features``."""
-        return self.weight.numel()
-
-    def get_l2_penalty(self) -> Tensor:
-        """The sum of squared weights, or zero unless ``use_l2``."""
-        return self.weight.square().sum() if self.use_l2 else self.weight.new_zeros(())
+        return _fill(dense, self, self.bias)
 
     def extra_repr(self) -> str:
         """What ``print`` shows of the layer."""
@@ -113,7 +107,7 @@ class L0Linear(GatedLayer):
         )
 
 
-class L0Conv2d(GatedLayer):
+class L0Conv2d(_OwnWeight):
     """A 2D convolution with a gate for each weight, or for each output channel.
 
     Args:
@@ -164,16 +158,6 @@ class L0Conv2d(GatedLayer):
             self.weight_gates = _gates(out_channels, per_channel, temperature, init_sparsity)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw the weights anew and set the bias to zero; gates stay."""
-        _reset(self.weight, self.bias)
-
-    def gated_weight(self) -> Tensor:  # (out_channels, in_channels, height, width)
-        """The weight multiplied by the gates: sampled in training, deterministic in evaluation."""
-        gates: Tensor = self.channel_gates() if self.structured else self.weight_gates()
-        shape = (-1, 1, 1, 1) if self.structured else self.weight.shape
-        return self.weight * gates.view(shape)
-
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch has
         """(batch, in_channels, height, width) to (batch, out_channels, height', width')."""
         return functional.conv2d(input, self.gated_weight(), self.bias, self.stride, self.padding)
@@ -189,15 +173,7 @@ class L0Conv2d(GatedLayer):
             bias=self.bias is not None,
             device="meta",
         )
-        return _fill(dense, self.deterministic_weight(), self.bias)
-
-    def total_weights(self) -> int:
-        """The number of weights in all kernels."""
-        return self.weight.numel()
-
-    def get_l2_penalty(self) -> Tensor:
-        """The sum of squared weights, or zero unless ``use_l2``."""
-        return self.weight.square().sum() if self.use_l2 else self.weight.new_zeros(())
+        return _fill(dense, self, self.bias)
 
     def extra_repr(self) -> str:
         """What ``print`` shows of the layer."""
@@ -246,10 +222,9 @@ class L0DepthwiseConv2d(GatedLayer):
         )
         self.channel_gates = _gates(in_channels, None, temperature, init_sparsity)
 
-    def gated_weight(self) -> Tensor:  # (in_channels, 1, height, width)
-        """The weight multiplied by the gates: sampled in training, deterministic in evaluation."""
-        gates: Tensor = self.channel_gates()
-        return self.depthwise_conv.weight * gates.view(-1, 1, 1, 1)
+    def plain_weight(self) -> nn.Parameter:  # (in_channels, 1, height, width)
+        """The parameter that the gates multiply."""
+        return self.get_parameter("depthwise_conv.weight")
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name torch has
         """(batch, in_channels, height, width) to (batch, in_channels, height', width')."""
@@ -276,11 +251,7 @@ class L0DepthwiseConv2d(GatedLayer):
             bias=conv.bias is not None,
             device="meta",
         )
-        return _fill(dense, self.deterministic_weight(), conv.bias)
-
-    def total_weights(self) -> int:
-        """The number of weights in all kernels."""
-        return self.depthwise_conv.weight.numel()
+        return _fill(dense, self, conv.bias)
 
 
 class SparseMLP(nn.Module):
@@ -358,17 +329,12 @@ def _pair(size: Pair) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def _reset(weight: Tensor, bias: Tensor | None) -> None:
-    nn.init.kaiming_normal_(weight, mode="fan_out")
-    if bias is not None:
-        nn.init.zeros_(bias)
-
-
-def _fill(dense: Dense, weight: Tensor, bias: Tensor | None) -> Dense:
+@torch.no_grad()
+def _fill(dense: Dense, layer: GatedLayer, bias: Tensor | None) -> Dense:
     # made on the meta device: no weights are drawn only to be overwritten
+    weight = layer.deterministic_weight()
     dense = dense.to_empty(device=weight.device).to(weight.dtype)
-    with torch.no_grad():
-        dense.weight.copy_(weight)
-        if bias is not None and dense.bias is not None:
-            dense.bias.copy_(bias)
+    dense.weight.copy_(weight)
+    if bias is not None and dense.bias is not None:
+        dense.bias.copy_(bias)
     return dense.eval()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from l0.gated_layer import GatedLayer
 from l0.gated_vector import GatedVector
-from l0.hard_concrete import HardConcrete
+from l0.hard_concrete import GateModule, HardConcrete
 from l0.penalty_tracker import PenaltyTracker
 from l0.temperature import TemperatureScheduler, update_temperatures
 
@@ -33,7 +33,7 @@ __all__ = [
 def compute_l0_penalty(model: nn.Module) -> Tensor:
     """The expected number of open gates in the model: a scalar on the model's device."""
     total = _zero(model)
-    for _, module in _walk(model, HardConcrete | GatedVector):
+    for _, module in _walk(model, GateModule, says=("get_l0_penalty",)):
         count = module.get_penalty if isinstance(module, HardConcrete) else module.get_l0_penalty
         total = total + count()
     return total
@@ -85,7 +85,9 @@ def get_sparsity_stats(model: nn.Module) -> dict[str, dict[str, float]]:
         multiply; of a stand-alone gate they are its items.
     """
     stats = {}
-    for name, module in _walk(model, GatedLayer | HardConcrete | GatedVector):
+    for name, module in _walk(
+        model, GatedLayer | GateModule, says=("get_l0_penalty", "get_sparsity")
+    ):
         if isinstance(module, GatedLayer):
             sparsity, total = module.get_sparsity(), module.total_weights()
         elif isinstance(module, HardConcrete):
@@ -116,10 +118,10 @@ def _zero(model: nn.Module) -> Tensor:
     return torch.zeros((), device=device)
 
 
-def _walk(model: nn.Module, kinds: Any) -> Iterator[tuple[str, Any]]:
+def _walk(model: nn.Module, kinds: Any, *, says: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """Every module of these kinds, and foreign ones that count gates of their own, each once.
 
-    What lies below such a module is its own affair.
+    A foreign one has to have all methods of ``says``. What lies below it is its own affair.
     """
     seen: set[nn.Module] = set()
 
@@ -127,7 +129,7 @@ def _walk(model: nn.Module, kinds: Any) -> Iterator[tuple[str, Any]]:
         if module in seen:
             return
         seen.add(module)
-        if _is_foreign(module) or isinstance(module, kinds):
+        if _is_foreign(module, says) or isinstance(module, kinds):
             yield name, module
             return
         for part, child in module.named_children():
@@ -136,14 +138,13 @@ def _walk(model: nn.Module, kinds: Any) -> Iterator[tuple[str, Any]]:
     yield from walk("", model)
 
 
-def _is_foreign(module: nn.Module) -> bool:
+def _is_foreign(module: nn.Module, says: tuple[str, ...]) -> bool:
     """Whether a module counts gates that are not of this library."""
-    ours = (HardConcrete, GatedVector)
-    if not hasattr(module, "get_l0_penalty"):
+    if not all(hasattr(module, name) for name in says):
         return False
     if isinstance(module, GatedLayer):
         # a layer of ours that counts in a way of its own
         return type(module).get_l0_penalty is not GatedLayer.get_l0_penalty
-    inside = [part for part in module.modules() if isinstance(part, ours)]
+    inside = [part for part in module.modules() if isinstance(part, GateModule)]
     # gates held directly make it a layer; a model that sums its layers is walked through
     return all(part in set(module.children()) for part in inside)

@@ -12,14 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from l0.compaction import compact
 from l0.errors import InputError
-from l0.gated_layer import GatedLayer
+from l0.gated_layer import GatedLayer, along_weight
 from l0.hard_concrete import HardConcrete
-
-# how the gates of a group lie along the weight; a group not named here has a gate for each weight
-_ALONG_WEIGHT = {
-    "input_gates": (1, -1),
-    "output_gates": (-1, 1),
-}
 
 
 @dataclass(frozen=True)
@@ -67,8 +61,9 @@ def prune_model(
     if example_input is not None:
         return compact(prune_model(copy.deepcopy(model), threshold), example_input)
     for layer in model.modules():
-        if isinstance(layer, GatedLayer) or _gates_its_weight(layer):
-            _zero_closed(layer, threshold)
+        weight = _gated_parameter(layer)
+        if weight is not None:
+            _zero_closed(layer, weight, threshold)
     return model.eval()
 
 
@@ -89,35 +84,29 @@ def model_cost(model: nn.Module, example_input: Tensor) -> ModelCost:
         for parameter in module.parameters()
     }
     parameters = sum(p.numel() for p in model.parameters() if id(p) not in of_gates)
+    _check_batch(example_input)
     evaluated = copy.deepcopy(model).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         evaluated(example_input)
     return ModelCost(parameters, counter.get_total_flops())
 
 
+def _gated_parameter(layer: nn.Module) -> nn.Parameter | None:
+    """The weight that a layer's gates multiply; layers of the user's own as l0-python has them."""
+    if isinstance(layer, GatedLayer):
+        return layer.plain_weight()
+    gates = getattr(layer, "weight_gates", None) or getattr(layer, "channel_gates", None)
+    weight = getattr(layer, "weight", None)
+    return weight if isinstance(gates, HardConcrete) and isinstance(weight, nn.Parameter) else None
+
+
 @torch.no_grad()
-def _zero_closed(layer: nn.Module, threshold: float) -> None:
-    weight = _weight(layer)
+def _zero_closed(layer: nn.Module, weight: nn.Parameter, threshold: float) -> None:
     for name, gates in layer.named_children():
         if isinstance(gates, HardConcrete):
             closed = gates.get_active_prob() <= threshold
             # not a product: zero times an infinite weight is no zero
-            along: tuple[int, ...] = _ALONG_WEIGHT.get(name, weight.shape)
-            if name == "channel_gates":
-                along = (-1, *(1,) * (weight.ndim - 1))
-            weight.masked_fill_(closed.view(along), 0)
-
-
-def _gates_its_weight(layer: nn.Module) -> bool:
-    """Whether a layer of the user's own is built as those of l0-python are."""
-    gates = getattr(layer, "weight_gates", None) or getattr(layer, "channel_gates", None)
-    has_weight = isinstance(getattr(layer, "weight", None), nn.Parameter)
-    return isinstance(gates, HardConcrete) and has_weight
-
-
-def _weight(layer: nn.Module) -> nn.Parameter:
-    depthwise = hasattr(layer, "depthwise_conv")
-    return layer.get_parameter("depthwise_conv.weight" if depthwise else "weight")
+            weight.masked_fill_(along_weight(name, closed, weight), 0)
 
 
 def _check_batch(example_input: object) -> None:

@@ -256,3 +256,19 @@ def test_a_layer_that_prices_its_gates_itself_is_believed():
     layer = Dear(3, 3)
     expected = 10 * layer.weight_gates.get_penalty().item()
     assert compute_l0_penalty(nn.Sequential(layer)).item() == pytest.approx(expected)
+
+
+def test_a_foreign_layer_that_tells_its_penalty_alone_is_looked_into():
+    class Priced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight_gates = HardConcrete(4)
+
+        def get_l0_penalty(self):
+            return 5 * self.weight_gates.get_penalty()
+
+    model = nn.Sequential(Priced())
+    assert list(get_sparsity_stats(model)) == ["0.weight_gates"]
+    assert compute_l0_penalty(model).item() == pytest.approx(
+        5 * model[0].weight_gates.get_penalty().item()
+    )
