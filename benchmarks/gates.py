@@ -8,34 +8,20 @@ taking turns; both run ``incumbent_gates.py``. Prints medians over all timed run
 processes. The requirement holds when this package is neither slower nor takes more memory.
 """
 
-import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from two_packages import Report, measure_other, measure_ours, other_python
+
 MEASUREMENTS = ("gates", "gates and penalty")
 GATES, THREADS, PROCESSES = 10_000_000, 2, 3
+PROGRAM = ("incumbent_gates.py", str(GATES), str(THREADS))
 
-Report = dict[str, Any]
 
-
-def main(other_python: str) -> None:
-    if not Path(other_python).is_file():
-        raise SystemExit(f"{other_python} is no file, but must be the other interpreter.")
+def main(python: str) -> None:
     ours, others = [], []
     for _ in range(PROCESSES):
-        ours.append(_measure(sys.executable, "l0-pipeline", path=ROOT))
-        others.append(_measure(other_python, "l0-python", path=None))
-    if Path(ours[0]["folder"]) != ROOT / "l0" or Path(others[0]["folder"]) == ROOT / "l0":
-        raise SystemExit(
-            f"measured {ours[0]['folder']} and {others[0]['folder']}, but the first must be "
-            f"{ROOT / 'l0'} and the second another package: give the other's interpreter."
-        )
+        ours.append(measure_ours(*PROGRAM))
+        others.append(measure_other(python, *PROGRAM))
     print(f"ours:  {ours[0]['package']}, torch {ours[0]['torch']}")
     print(f"other: {others[0]['package']}, torch {others[0]['torch']}")
     print(f"{GATES} gates, {THREADS} threads, {PROCESSES} processes each")
@@ -49,27 +35,6 @@ def main(other_python: str) -> None:
         )
     ]
     print("requirement", "holds" if max(ratios) <= 1 else "FAILS")
-
-
-def _measure(python: str, distribution: str, *, path: Path | None) -> Report:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if path is not None:
-        environment["PYTHONPATH"] = str(path)
-    script = Path(__file__).with_name("incumbent_gates.py")
-    # -P: the folder of the script is not searched for modules
-    command = [python, "-P", str(script), distribution, str(GATES), str(THREADS)]
-    done = subprocess.run(
-        command,
-        cwd=path or tempfile.gettempdir(),
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"{python} could not measure {distribution}: is it installed there?")
-    report: Report = json.loads(done.stdout)
-    return report
 
 
 def _seconds(reports: list[Report], measurement: str) -> float:
@@ -89,7 +54,4 @@ def _row(name: str, ours: float, other: float) -> float:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python benchmarks/gates.py OTHER_PYTHON")
-    # the processes run elsewhere; a link is left a link, or the environment would be lost
-    main(str(Path(sys.argv[1]).absolute()))
+    main(other_python())

@@ -6,28 +6,24 @@
 Every method chooses one of as many penalties by the mean squared error on a validation sample.
 Both packages are imported as ``l0``, so each is measured in processes of its own interpreter,
 taking turns; both run ``incumbent_sparse.py``. The requirement holds when this package's
-precision, recall and F1 are on average no lower than those of l0-python, and its fits take no
-longer.
+precision, recall and F1 are on average no lower than those of l0-python, its fits take no longer,
+and its F1 is no lower than the Lasso's.
 """
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import sklearn
 from numpy.random import Generator
+from numpy.typing import NDArray
 from sklearn.linear_model import Lasso
+from two_packages import Report, measure_other, measure_ours, other_python
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLES, FEATURES, DENSITY, PLANTED, SIGNAL_TO_NOISE = 300, 600, 0.1, 15, 5.0
 # features of a block are non-zero in the same samples; their correlation there
 BLOCK, CORRELATION = 10, 0.7
@@ -36,13 +32,9 @@ PROBLEMS, TURNS, THREADS = 20, 4, 2
 PRICES = np.geomspace(3e-3, 1, 8)
 METHODS = ("ours", "l0-python", "Lasso")
 
-Report = dict[str, Any]
 
-
-def main(other_python: str) -> None:
-    if not Path(other_python).is_file():
-        raise SystemExit(f"{other_python} is no file, but must be the other interpreter.")
-    verdicts = [_compare(name, matrix, other_python) for name, matrix in VARIANTS.items()]
+def main(python: str) -> None:
+    verdicts = [_compare(name, matrix, python) for name, matrix in VARIANTS.items()]
     print("requirement", "holds" if all(verdicts) else "FAILS")
 
 
@@ -65,7 +57,7 @@ VARIANTS: dict[str, Callable[[Generator], sp.csr_array]] = {
 }
 
 
-def _compare(name: str, matrix: Callable[[Generator], sp.csr_array], other_python: str) -> bool:
+def _compare(name: str, matrix: Callable[[Generator], sp.csr_array], python: str) -> bool:
     scores: dict[str, list[tuple[float, ...]]] = {method: [] for method in METHODS}
     seconds: dict[str, list[float]] = {method: [] for method in METHODS}
     for turn in range(TURNS):
@@ -74,9 +66,8 @@ def _compare(name: str, matrix: Callable[[Generator], sp.csr_array], other_pytho
                 f"{seed:03}": _write(Path(made, f"{seed:03}"), matrix, seed)
                 for seed in range(turn, PROBLEMS, TURNS)
             }
-            ours = _measure(sys.executable, "l0-pipeline", made, path=ROOT)
-            other = _measure(other_python, "l0-python", made, path=None)
-            _refuse_mistaken(ours, other)
+            ours = measure_ours("incumbent_sparse.py", made, str(THREADS))
+            other = measure_other(python, "incumbent_sparse.py", made, str(THREADS))
             lasso = {problem: _lasso(Path(made, problem)) for problem in planted}
         for method, fits in zip(METHODS, (ours["fits"], other["fits"], lasso), strict=True):
             for problem, support in planted.items():
@@ -100,16 +91,18 @@ def _compare(name: str, matrix: Callable[[Generator], sp.csr_array], other_pytho
 
 
 def _judge(scores: dict[str, list[tuple[float, ...]]], seconds: dict[str, list[float]]) -> bool:
-    ours, other = (np.mean(scores[method], axis=0) for method in METHODS[:2])
-    worse = [
-        measure
-        for measure, is_worse in zip(("precision", "recall", "F1"), ours < other, strict=True)
-        if is_worse
-    ]
-    if statistics.median(seconds["ours"]) > statistics.median(seconds["l0-python"]):
-        worse.append("seconds")
-    print(f"worse than l0-python: {', '.join(worse) or 'nothing'}\n", flush=True)
-    return not worse
+    ours, other, lasso = (np.mean(scores[method], axis=0) for method in METHODS)
+    slower = statistics.median(seconds["ours"]) > statistics.median(seconds["l0-python"])
+    than_other = _worse(ours, other) + (["seconds"] if slower else [])
+    than_lasso = _worse(ours, lasso)
+    print(f"worse than l0-python: {', '.join(than_other) or 'nothing'}")
+    print(f"worse than Lasso: {', '.join(than_lasso) or 'nothing'}\n", flush=True)
+    return not than_other and "F1" not in than_lasso
+
+
+def _worse(ours: NDArray[np.float64], other: NDArray[np.float64]) -> list[str]:
+    measures = zip(("precision", "recall", "F1"), ours < other, strict=True)
+    return [measure for measure, is_worse in measures if is_worse]
 
 
 def _write(folder: Path, matrix: Callable[[Generator], sp.csr_array], seed: int) -> set[int]:
@@ -165,37 +158,5 @@ def _score(selected: set[int], planted: set[int]) -> tuple[float, float, float]:
     return precision, found / len(planted), 2 * found / (len(selected) + len(planted))
 
 
-def _measure(python: str, distribution: str, folder: str, *, path: Path | None) -> Report:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if path is not None:
-        environment["PYTHONPATH"] = str(path)
-    script = Path(__file__).with_name("incumbent_sparse.py")
-    # -P: the folder of the script is not searched for modules
-    command = [python, "-P", str(script), distribution, folder, str(THREADS)]
-    done = subprocess.run(
-        command,
-        cwd=path or tempfile.gettempdir(),
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"{python} could not measure {distribution}: is it installed there?")
-    report: Report = json.loads(done.stdout)
-    return report
-
-
-def _refuse_mistaken(ours: Report, other: Report) -> None:
-    if Path(ours["folder"]) != ROOT / "l0" or Path(other["folder"]) == ROOT / "l0":
-        raise SystemExit(
-            f"measured {ours['folder']} and {other['folder']}, but the first must be "
-            f"{ROOT / 'l0'} and the second another package: give the other's interpreter."
-        )
-
-
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python benchmarks/sparse_regression.py OTHER_PYTHON")
-    # the processes run elsewhere; a link is left a link, or the environment would be lost
-    main(str(Path(sys.argv[1]).absolute()))
+    main(other_python())

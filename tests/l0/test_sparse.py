@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from estimators import plain_gate, recorded_gradients, same_state
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,31 +37,6 @@ def planted(
 
 def fitted(**options: Any) -> SparseL0Linear:
     return SparseL0Linear(FEATURES, seed=5).fit(*planted(), **{**QUICK, **options})
-
-
-def same_state(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    states = one.state_dict(), other.state_dict()
-    return states[0].keys() == states[1].keys() and all(
-        torch.equal(states[0][name], states[1][name]) for name in states[0]
-    )
-
-
-def recorded_gradients(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
-    """The gradients that every step of Adam is given from now on."""
-    steps: list[list[Tensor]] = []
-
-    class Recording(torch.optim.Adam):
-        def step(self, closure: Callable[[], float] | None = None) -> None:
-            steps.append([p.grad.clone() for p in self.param_groups[0]["params"]])
-            super().step(closure)
-
-    monkeypatch.setattr(torch.optim, "Adam", Recording)
-    return steps
-
-
-def plain_gate(model: SparseL0Linear, noise: Tensor) -> Tensor:
-    concrete = torch.sigmoid((noise + model.log_alpha) / model.beta)
-    return (concrete * (model.zeta - model.gamma) + model.gamma).clamp(0, 1)
 
 
 def fix_noise(model: SparseL0Linear) -> Tensor:
