@@ -145,6 +145,7 @@ def fit_gates(
         )
         log_alpha, shift = hold_to_budget(
             locations,
+            gates=count,
             expected=expected,
             temperature=temperature,
             start=shift,

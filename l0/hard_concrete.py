@@ -39,8 +39,10 @@ def sample_gate(
         dtype=_compute_dtype(log_alpha),
         device=log_alpha.device,
     )
-    # the ends of the unit interval have no finite logit
-    return _gate(log_alpha, noise.logit_(1e-6), temperature, stretch)
+    # the ends of the unit interval have no finite logit; logarithms rather than torch's logit,
+    # whose last digit depends on where in a vector a number stands
+    noise.clamp_(1e-6, 1 - 1e-6)
+    return _gate(log_alpha, noise.log().sub_(noise.neg_().log1p_()), temperature, stretch)
 
 
 def deterministic_gate(
@@ -73,7 +75,7 @@ def open_probability(
     log_alpha: Tensor, temperature: float, *, stretch: tuple[float, float] = STRETCH
 ) -> Tensor:
     """P(gate > 0) for each gate (equation 12); its sum is the expected number of open gates."""
-    return torch.sigmoid(log_alpha - closing_location(temperature, stretch=stretch))
+    return _logistic(log_alpha - closing_location(temperature, stretch=stretch))
 
 
 def closing_location(temperature: float, *, stretch: tuple[float, float] = STRETCH) -> float:
@@ -306,6 +308,34 @@ def _compute_dtype(log_alpha: Tensor) -> torch.dtype:
     return torch.promote_types(log_alpha.dtype, torch.float32)
 
 
+def _logistic_of(values: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)), in place.
+
+    Unlike torch's sigmoid it gives a number the same last digit wherever in a vector it stands,
+    so that a part of a vector has the gates that the whole would have.
+    """
+    return values.neg_().exp_().add_(1).reciprocal_()
+
+
+class _Logistic(torch.autograd.Function):
+    @staticmethod
+    def forward(values: Tensor) -> Tensor:
+        return _logistic_of(values.clone())
+
+    @staticmethod
+    def setup_context(ctx: Any, _: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (probability,) = ctx.saved_tensors
+        slope: Tensor = probability * (1 - probability)
+        return gradients[0] * slope
+
+
+_logistic: Callable[..., Tensor] = _Logistic.apply
+
+
 class _Gate(torch.autograd.Function):
     """A gate whose only memory for the backward pass is the gate itself."""
 
@@ -313,7 +343,7 @@ class _Gate(torch.autograd.Function):
     def forward(
         log_alpha: Tensor, noise: Tensor, temperature: float, gamma: float, zeta: float
     ) -> Tensor:
-        gate = torch.add(noise, log_alpha).div_(temperature).sigmoid_()
+        gate = _logistic_of(torch.add(noise, log_alpha).div_(temperature))
         return gate.mul_(zeta - gamma).add_(gamma).clamp_(0, 1).to(log_alpha.dtype)
 
     @staticmethod

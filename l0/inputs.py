@@ -1,6 +1,6 @@
 """Arguments checked once: a sparse matrix, vectors of its length, and single numbers.
 
-Nothing is cached and nothing of the caller's is changed: what comes back are copies in float64.
+Nothing is cached and nothing of the caller's is changed: what comes back are copies.
 """
 
 import math
@@ -26,8 +26,9 @@ def csr_matrix(
     row: str = "target",
     column: str = "record",
     columns: int | None = None,
+    dtype: type[np.floating[Any]] = np.float64,
 ) -> sp.csr_array:
-    """A finite matrix in compressed rows, float64, without stored zeros or duplicates.
+    """A finite matrix in compressed rows, without stored zeros or duplicates.
 
     Args:
         name: of the argument, for messages.
@@ -35,6 +36,7 @@ def csr_matrix(
         row: what a row is called.
         column: what a column is called.
         columns: how many there must be; any number without.
+        dtype: of the numbers that come back.
 
     Raises:
         InputError: no matrix, an empty one, one of other columns, or entries that are not finite
@@ -55,15 +57,17 @@ def csr_matrix(
     if matrix.dtype.kind not in REAL:
         raise InputError(f"{name} must be real numbers, but got {matrix.dtype}.")
     # a copy: the caller's matrix may change later, and is not put in order here
-    checked = sp.csr_array(matrix, dtype=np.float64, copy=True)
+    with np.errstate(over="ignore"):
+        checked = sp.csr_array(matrix, dtype=dtype, copy=True)
     checked.sum_duplicates()
     checked.eliminate_zeros()
     bad = ~np.isfinite(checked.data)
     if bad.any():
         place = int(np.searchsorted(checked.indptr, bad.argmax(), side="right")) - 1
         raise InputError(
-            f"{int(bad.sum())} entries of {name} are not finite, the first in {row} {place}, "
-            f"{column} {checked.indices[bad.argmax()]}. Mend the column it was computed from."
+            f"{int(bad.sum())} entries of {name} are not finite in {checked.dtype}, the first in "
+            f"{row} {place}, {column} {checked.indices[bad.argmax()]}. Mend the column it was "
+            "computed from."
         )
     return checked
 

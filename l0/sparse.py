@@ -5,6 +5,8 @@ minimised in units of each feature's and the response's spread, so that neither 
 step of Adam goes; what comes out are coefficients in the units given.
 """
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
@@ -17,11 +19,11 @@ from l0.gated_vector import GatedVector
 from l0.hard_concrete import gate_slope
 from l0.inputs import Matrix, csr_matrix, not_negative, positive, vector
 from l0.progress import Progress
-from l0.sparse_product import operator_of, product
+from l0.sparse_product import operator_of, operator_on, product
 from l0.survey.history import EpochRecord, OnProgress
 from l0.survey.operator import SparseOperator
 
-WORDS = {"row": "sample", "column": "feature"}
+WORDS: dict[str, Any] = {"row": "sample", "column": "feature"}
 # a gate at or below this counts as closed: what users of l0-python know
 CLOSED = 0.01
 # of a gate in units of the response's variance: no feature explains more than all of it, and the
@@ -168,7 +170,7 @@ class SparseL0Linear(GatedVector):
                 "Rescale them."
             )
         scaled = sp.csr_array(matrix @ sp.diags_array(1 / spread))
-        operator = SparseOperator(scaled.T.tocsr().astype(np.float32), self.device)
+        operator = operator_on(scaled, self.device)
         with torch.no_grad(), progress:
             self._descend(
                 operator,

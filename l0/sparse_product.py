@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -12,12 +14,16 @@ from l0.survey.operator import SparseOperator
 
 def operator_of(name: str, matrix: Matrix, device: torch.device, **shape: Any) -> SparseOperator:
     """A matrix checked by ``csr_matrix`` on a device; nothing is cached between calls."""
-    checked = csr_matrix(name, matrix, **shape)
-    return SparseOperator(checked.T.tocsr().astype("float32"), device)
+    return operator_on(csr_matrix(name, matrix, dtype=np.float32, **shape), device)
+
+
+def operator_on(matrix: sp.csr_array, device: torch.device) -> SparseOperator:
+    """The operator of a matrix that needs no check."""
+    return SparseOperator.of_columns(matrix.tocsc().astype(np.float32), device)
 
 
 def product(operator: SparseOperator, vector: Tensor) -> Tensor:  # (columns,) -> (rows,)
-    """M v, differentiable by v."""
+    """M v in the precision of v, differentiable by v."""
     return _apply(vector, operator)
 
 
@@ -25,7 +31,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, vector: Tensor, operator: SparseOperator) -> Tensor:
         ctx.operator = operator
-        return operator.estimates(vector.detach())
+        return operator.estimates(vector.detach()).to(vector.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

@@ -12,23 +12,22 @@ class Adam:
     """The moments of the gradient of one parameter vector."""
 
     def __init__(self, like: Tensor) -> None:
-        self._mean = torch.zeros_like(like)
-        self._square = torch.zeros_like(like)
-        self._steps = 0
+        self.mean = torch.zeros_like(like)
+        self.square = torch.zeros_like(like)
+        self.steps = 0
 
     def step(self, gradient: Tensor, rate: float) -> Tensor:
         """What to subtract from the parameters."""
-        self._steps += 1
-        self._mean.lerp_(gradient, 1 - DECAY_MEAN)
-        self._square.lerp_(gradient.square(), 1 - DECAY_SQUARE)
-        mean = self._mean / (1 - DECAY_MEAN**self._steps)
-        square = self._square / (1 - DECAY_SQUARE**self._steps)
+        self.steps += 1
+        self.mean.lerp_(gradient, 1 - DECAY_MEAN)
+        self.square.lerp_(gradient.square(), 1 - DECAY_SQUARE)
         # float32 squares of gradients near 1e-9 are subnormal but not zero
-        return rate * mean / (square.sqrt() + 1e-12)
+        spread = self.square.div(1 - DECAY_SQUARE**self.steps).sqrt_().add_(1e-12)
+        return self.mean.mul(rate / (1 - DECAY_MEAN**self.steps)).div_(spread)
 
     def keep(self, entries: Tensor) -> None:
         """Forget all but these entries."""
-        self._mean, self._square = self._mean[entries], self._square[entries]
+        self.mean, self.square = self.mean[entries], self.square[entries]
 
 
 def cosine_rate(rate: float, *, epoch: int, epochs: int) -> float:

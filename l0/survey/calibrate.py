@@ -1,18 +1,31 @@
-"""Few records and their weights, in one call: gates to a budget, then a refit without them."""
+"""Few records and their weights, in one call: a fit that selects, then a refit without gates."""
 
-from dataclasses import dataclass, field
+import hashlib
+import logging
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from l0.errors import InputError
-from l0.survey.gated_fit import GatedFitSettings, gated_fit
+from l0.inputs import refuse, vector, whole
+from l0.survey.bounds import Total
+from l0.survey.calibration import Calibration, SelectionSettings, settings_of
+from l0.survey.checkpoint import Checkpoint, Journal
+from l0.survey.device import choose_device
+from l0.survey.diagnostics import Diagnosis, TargetError, diagnose, worst_targets
 from l0.survey.history import EpochRecord, OnProgress
+from l0.survey.losses import loss_named
 from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem, Vector
-from l0.survey.refit import RefitSettings, refit
+from l0.survey.refit import MAX_WEIGHT_RATIO, RefitResult, RefitSettings
+from l0.survey.selected import Selection
+from l0.survey.validation import Validation, chosen
 from l0.survey.weights import effective_sample_size, weight_ratios
+
+logger = logging.getLogger("l0")
 
 
 @dataclass(frozen=True)
@@ -21,87 +34,210 @@ class CalibrationResult:
 
     weights: Vector  # (records,), exact zeros outside the support
     support: NDArray[np.intp]  # (budget,), ascending
-    log_alpha: Vector  # (records,), the gates' order; -inf for records that left early
+    log_alpha: Vector  # (records,), the order of keeping; -inf for records that left early
     open_probability: Vector  # (records,)
     estimates: Vector  # (targets,), from the returned weights in float64
+    loss: float  # of the same, in float64
     history: tuple[EpochRecord, ...] = field(repr=False)
     effective_sample_size: float
     realized_max_weight_ratio: float  # weight over scaled design weight
+    validation: tuple[Validation, ...]  # how the refit's penalty was chosen, if it was
+    refitted: RefitResult | None = field(repr=False)  # None where no refit was asked for
+    worst_targets: tuple[TargetError, ...] = field(repr=False)
+    diagnosis: Diagnosis = field(repr=False)  # what no weights can satisfy
+
+    @property
+    def converged(self) -> bool:
+        """Whether no weights on this support are better by more than the refit's tolerance."""
+        return self.refitted is not None and self.refitted.converged
+
+    @classmethod
+    def of(
+        cls,
+        problem: CalibrationProblem,
+        selection: Selection,
+        *,
+        refitted: RefitResult | None,
+        validation: tuple[Validation, ...],
+        loss: str,
+        history: tuple[EpochRecord, ...],
+        diagnosis: Diagnosis,
+    ) -> "CalibrationResult":
+        """Work out the evidence from the weights themselves."""
+        if refitted is not None:
+            weights = refitted.weights
+        else:
+            weights = np.zeros(problem.n_records)
+            weights[selection.support] = selection.weights
+        estimates = problem.estimates(weights)
+        errors = torch.from_numpy((estimates - problem.values) / problem.scales)
+        return cls(
+            weights=weights,
+            support=selection.support,
+            log_alpha=selection.log_alpha,
+            open_probability=selection.open_probability,
+            estimates=estimates,
+            loss=float(problem.loss_weights @ loss_named(loss).phi(errors).numpy()),
+            history=history,
+            effective_sample_size=effective_sample_size(weights),
+            realized_max_weight_ratio=float(weight_ratios(weights, problem.design_weights).max()),
+            validation=validation,
+            refitted=refitted,
+            worst_targets=worst_targets(problem, weights),
+            diagnosis=diagnosis,
+        )
 
 
 def calibrate(
     problem: CalibrationProblem,
     *,
-    budget: int,
+    budget: int | None,
+    method: str = "hard_concrete",
+    loss: str = "capped_relative",
+    max_weight_ratio: float | None = MAX_WEIGHT_RATIO,
+    min_weight_ratio: float | None = None,
+    total: Total = "free",
+    refit: bool = True,
+    start: Vector | None = None,  # (records,)
     seed: int = 0,
     device: str = "auto",
-    gates: GatedFitSettings | None = None,
+    settings: SelectionSettings | None = None,
     refit_settings: RefitSettings | None = None,
     on_progress: OnProgress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> CalibrationResult:
-    """Choose exactly ``budget`` records by Hard Concrete gates and refit their weights.
-
-    The loss caps each target's relative error at one, so that a hopeless target cannot ruin the
-    others: one that starts further off may stay there. Look at ``problem.relative_errors``.
+    """Choose exactly ``budget`` records and refit their weights.
 
     Args:
         problem: constraints, values and design weights.
-        budget: how many records to keep.
-        seed: of the gates' noise; no global generator is read or moved.
+        budget: how many records to keep. None keeps all of positive design weight, or, by the
+            method "penalised", those whose gates are worth their price.
+        method: how they are chosen: "hard_concrete", by gates trained together with the weights
+            to the budget; "gradual_pruning", by letting the lightest leave in steps;
+            "penalised", by gates with a price.
+        loss: of each relative error e: "capped_relative", min(|e|, 1), so that a hopeless target
+            cannot ruin the others; "absolute"; "squared"; or "huber".
+        max_weight_ratio: largest weight over scaled design weight, held exactly; None for any.
+        min_weight_ratio: least weight over scaled design weight of a record that is kept.
+        total: of the weights: "free", "fixed" to the design's, a number, or (least, greatest).
+        refit: whether to end with a refit; without, weights are those that the selection left.
+        start: weights to begin with, above zero where the design's are: those of an earlier
+            calibration for instance; the design's without.
+        seed: of all noise; no global generator is read or moved.
         device: "auto", "cpu" or "cuda".
-        gates: hyperparameters of the gated fit.
+        settings: hyperparameters of the method.
         refit_settings: hyperparameters of the refit.
         on_progress: called with each record of the history as it is made.
+        checkpoint: where to save, so that a killed run goes on; removed at the end.
 
     Raises:
-        InputError: the budget or the device cannot be had, or a setting is out of
-            bounds.
+        InputError: the budget, the device or the bounds cannot be had, a setting is out of
+            bounds, or the checkpoint is of another calibration or damaged.
     """
-    problem.check_budget(budget)
-    history: list[EpochRecord] = []
-
-    def record(epoch: EpochRecord) -> None:
-        history.append(epoch)
-        if on_progress is not None:
-            on_progress(epoch)
-
+    loss_named(loss)
+    selecting = settings_of(method, settings, budget=budget)
+    refitting = _refit_settings(
+        refit_settings,
+        refit=refit,
+        max_weight_ratio=max_weight_ratio,
+        min_weight_ratio=min_weight_ratio,
+        total=total,
+    )
+    if budget is not None:
+        problem.check_budget(budget)
+    first = problem.design_weights if start is None else _checked_start(problem, start)
+    facts = (budget, selecting, refitting, loss, whole("seed", seed, least=0))
     operator = SparseOperator.of(problem, choose_device(device))
-    gated = gated_fit(
-        problem,
-        operator,
-        budget=budget,
-        settings=gates or GatedFitSettings(),
-        seed=seed,
-        on_progress=record,
-    )
-    weights = refit(
-        problem,
-        gated.support,
-        start=gated.weights,
-        settings=refit_settings,
+    fit = "" if checkpoint is None else _fingerprint(problem, first, operator.device, facts)
+    diagnosis = diagnose(problem)
+    for finding in diagnosis.describe():
+        logger.warning(finding)
+    calibration = Calibration(
+        problem=problem,
         operator=operator,
-        on_progress=record,
+        budget=budget,
+        settings=selecting,
+        loss=loss,
+        start=first,
+        seed=seed,
+        journal=Journal(checkpoint, fit=fit, shards=operator.shards),
+        on_progress=on_progress,
     )
-    return CalibrationResult(
-        weights=weights,
-        support=gated.support,
-        log_alpha=gated.log_alpha,
-        open_probability=gated.open_probability,
-        estimates=problem.estimates(weights),
-        history=tuple(history),
-        effective_sample_size=effective_sample_size(weights),
-        realized_max_weight_ratio=float(weight_ratios(weights, problem.design_weights).max()),
+    validation: tuple[Validation, ...] = ()
+    if refitting is not None and refitting.penalty is None:
+        validation = calibration.choose_penalty(refitting)
+        refitting = replace(refitting, penalty=chosen(validation))
+    selection = calibration.select()
+    result = CalibrationResult.of(
+        problem,
+        selection,
+        refitted=None if refitting is None else calibration.refit(selection, refitting),
+        validation=validation,
+        loss=loss,
+        history=tuple(calibration.journal.history),
+        diagnosis=diagnosis,
     )
+    calibration.journal.close()
+    return result
 
 
-def choose_device(name: str) -> torch.device:
-    """The device a fit runs on: "auto" takes a GPU where there is one."""
-    if name not in {"auto", "cpu", "cuda"}:
-        raise InputError(f"device is {name!r}, but must be 'auto', 'cpu' or 'cuda'.")
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
+def _refit_settings(
+    given: RefitSettings | None,
+    *,
+    refit: bool,
+    max_weight_ratio: float | None,
+    min_weight_ratio: float | None,
+    total: Total,
+) -> RefitSettings | None:
+    if given is not None and not isinstance(given, RefitSettings):
         raise InputError(
-            "device 'cuda' was asked for, but torch finds no GPU here. Use 'auto' or 'cpu', or "
-            "install a CUDA build of torch on a machine with a GPU."
+            f"refit_settings is a {type(given).__name__}, but must be a RefitSettings."
         )
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
+    wishes = {
+        name: value
+        for name, value, unset in (
+            ("max_weight_ratio", max_weight_ratio, RefitSettings.max_weight_ratio),
+            ("min_weight_ratio", min_weight_ratio, RefitSettings.min_weight_ratio),
+            ("total", total, RefitSettings.total),
+        )
+        if value != unset
+    }
+    if not refit:
+        unused = sorted(wishes) + (["refit_settings"] if given is not None else [])
+        if unused:
+            raise InputError(
+                f"{', '.join(unused)} belong to the refit, but refit=False. Leave them out, or "
+                "let weights be refitted."
+            )
+        return None
+    settings = given or RefitSettings()
+    for name in wishes:
+        if getattr(settings, name) != getattr(RefitSettings, name):
+            raise InputError(f"{name} was given twice, once in refit_settings. Give it once.")
+    return replace(settings, **wishes)  # type: ignore[arg-type]
+
+
+def _checked_start(problem: CalibrationProblem, start: Vector) -> Vector:
+    given = vector("start", start, problem.n_records, "records")
+    bad = (problem.design_weights > 0) & (given.astype(np.float32) <= 0)
+    refuse("start", bad, "not above zero", "A weight of zero can never grow: raise it a little.")
+    return given
+
+
+def _fingerprint(
+    problem: CalibrationProblem, start: Vector, device: torch.device, facts: object
+) -> str:
+    """Digest of everything that decides the result on one machine."""
+    versions = (torch.__version__, np.__version__, _own_version())
+    hashed = hashlib.sha256(problem.digest().encode())
+    hashed.update(start.tobytes())
+    # a settings object prints its class and every field
+    hashed.update(repr((facts, str(device), versions)).encode())
+    return hashed.hexdigest()
+
+
+def _own_version() -> str:
+    try:
+        return version("l0-pipeline")
+    except PackageNotFoundError:
+        return "unknown"

@@ -12,27 +12,28 @@ What follows, with gates removed, is ``refit``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from numbers import Integral
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from l0.errors import InputError
-from l0.hard_concrete import deterministic_gate, gate_slope, open_probability, sample_gate
-from l0.survey.adam import Adam, cosine_rate
+from l0.hard_concrete import deterministic_gate, gate_slope, open_probability
+from l0.survey.adam import cosine_rate
 from l0.survey.budget import hold_count, hold_to_budget, scheduled_budget
-from l0.survey.history import EpochRecord, OnProgress, is_recorded
-from l0.survey.losses import capped_relative, capped_relative_gradient
+from l0.survey.gate_noise import sampled_gates
+from l0.survey.history import EpochRecord, refuse_lost
+from l0.survey.losses import Loss
 from l0.survey.operator import SparseOperator
+from l0.survey.pool import Pool
 from l0.survey.problem import CalibrationProblem, Vector
+from l0.survey.selected import SMALLEST_GATE, Selection
+from l0.survey.settings import check_settings
+from l0.survey.target_loss import TargetLoss
 
-# a gate about to close still has a weight; its logarithm must not run away
-SMALLEST_NORM = 1e-30
-# the folded weight of a record kept with a nearly closed gate starts the refit above zero
-SMALLEST_GATE = 1e-2
+# records kept in the matrix for each gate that may be open
+MARGIN = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,189 +42,192 @@ class GatedFitSettings:
 
     epochs: int = 1000
     weight_rate: float = 0.05
-    gate_rate: float = 0.02
-    initial_temperature: float = 0.5
-    final_temperature: float = 0.25
+    gate_rate: float = 0.1
+    initial_temperature: float = 1.0
+    final_temperature: float = 0.5
     initial_focus: float = 4.0
     final_focus: float = 16.0
     annealing_share: float = 0.7  # of the epochs, for temperature and focus
     budget_share: float = 0.6  # of the epochs, until the budget is reached
     budget_power: float = 1.5
     noise_share: float = 0.3  # of the epochs, with random gates
-    penalty: float = 0.03  # Kullback-Leibler, towards the scaled design weights
+    leak: float = 0.1  # share of the pull left beyond a cap
+    smoothing: float = 0.02  # errors below it pull in proportion to their size
+    penalty: float = 0.1  # Kullback-Leibler, towards the scaled design weights
 
     def __post_init__(self) -> None:
-        bounds: Mapping[str, tuple[float, float]] = {
+        bounds = {
             "epochs": (1, np.inf),
             "penalty": (0, np.inf),
+            "leak": (0, 1),
+            "smoothing": (0, np.inf),
             "noise_share": (0, 1),
             "annealing_share": (1e-9, 1),
             "budget_share": (1e-9, 1),
         }
-        for field in fields(self):
-            low, high = bounds.get(field.name, (1e-9, np.inf))
-            value = getattr(self, field.name)
-            if not low <= value <= high or value == np.inf:
-                raise InputError(
-                    f"{field.name} is {value}, but must be finite and lie between {low:g} and "
-                    f"{high:g}."
-                )
-        if not isinstance(self.epochs, Integral):
-            raise InputError(f"epochs is {self.epochs}, but must be a whole number.")
+        check_settings(self, bounds)
+
+    def stage(
+        self,
+        problem: CalibrationProblem,
+        operator: SparseOperator,
+        *,
+        budget: int | None,
+        loss: Loss,
+        seed: int,
+        start: Vector,
+    ) -> "GatedFit":
+        """The fit of a problem, at its first epoch."""
+        targets = TargetLoss.of(problem, loss, operator.device, smoothing=self.smoothing)
+        return GatedFit(
+            problem,
+            operator,
+            budget=budget or operator.shape[1],
+            targets=targets,
+            settings=self,
+            seed=seed,
+            start=start,
+        )
 
 
-@dataclass(frozen=True)
 class GatedFit:
-    """Where the gates ended: order of all records, the support, and the weights gates left."""
-
-    support: NDArray[np.intp]  # (budget,), ascending
-    weights: Vector  # (budget,), gates folded in
-    log_alpha: Vector  # (records,), -inf for records that left the matrix
-    open_probability: Vector  # (records,)
-
-
-def gated_fit(
-    problem: CalibrationProblem,
-    operator: SparseOperator,
-    *,
-    budget: int,
-    settings: GatedFitSettings,
-    seed: int,
-    on_progress: OnProgress | None = None,
-) -> GatedFit:
-    """Train gates and weights until exactly ``budget`` records are left.
+    """The fit as a stage: gates and weights trained until exactly ``budget`` records are left.
 
     Raises:
-        InputError: the loss stopped being a number.
+        InputError: while it goes, the loss stopped being a number.
     """
-    device = operator.device
-    generator = torch.Generator(device).manual_seed(seed)
-    loss_weights = torch.tensor(problem.loss_weights, dtype=torch.float32, device=device)
-    values = torch.tensor(problem.values / problem.scales, dtype=torch.float32, device=device)
-    pool = _Pool.of(problem, operator, loss_weights)
-    total = float(problem.design_weights.sum())
-    last = max(1, int(settings.epochs * settings.budget_share))
-    shift = 0.0
-    for epoch in range(settings.epochs):
-        temperature, focus = _annealed(settings, epoch)
-        expected = scheduled_budget(
-            epoch,
-            records=pool.initial_size,
-            budget=budget,
-            last_epoch=last,
-            power=settings.budget_power,
-        )
-        pool.drop_far_behind(focus, expected=expected, budget=budget)
-        odds = pool.log_odds(focus)
-        log_alpha, shift = hold_to_budget(
-            odds, expected=expected, temperature=temperature, start=shift
-        )
+
+    name = "gates"
+
+    def __init__(
+        self,
+        problem: CalibrationProblem,
+        operator: SparseOperator,
+        *,
+        budget: int,
+        targets: TargetLoss,
+        settings: GatedFitSettings,
+        seed: int,
+        start: Vector,  # (records,)
+    ) -> None:
+        self.epoch = 0
+        self.epochs = settings.epochs
+        self._problem = problem
+        self._budget = budget
+        self._settings = settings
+        self._seed = seed
+        self._targets = targets
+        self._pool = Pool(problem, operator, start=start)
+        self._total = float(problem.design_weights.sum())
+        self._last = max(1, int(settings.epochs * settings.budget_share))
+        self._shift = 0.0
+
+    def step(self, *, recorded: bool) -> EpochRecord | None:
+        """One epoch: gates held to the schedule, one step of weights and locations."""
+        pool, settings = self._pool, self._settings
+        temperature, focus = _annealed(settings, self.epoch)
+        expected = self._expected()
+        wanted = max(int(MARGIN * expected), self._budget)
+        if pool.is_worth_a_cut(wanted):
+            pool.keep_best(self._log_odds(focus), wanted)
+        totals = pool.operator.totals
+        log_alpha = self._held(focus, expected=expected, temperature=temperature)
         probability = open_probability(log_alpha, temperature)
-        if epoch < settings.noise_share * settings.epochs:
-            gate = sample_gate(log_alpha, temperature, generator=generator)
-        else:
-            gate = deterministic_gate(log_alpha, temperature)
+        gate = self._gate(log_alpha, temperature)
         weights = pool.log_weights.exp()
-        error = pool.operator.estimates(weights * gate) - values
-        worth = pool.operator.adjoint(capped_relative_gradient(error, loss_weights))
-        reference = pool.design * (total / (probability * pool.design).sum())
-        pull = settings.penalty / total * gate * weights * (pool.log_weights - reference.log())
-        pool.step(
-            weight_gradient=weights * gate * worth + pull,
-            gate_gradient=hold_count(weights * worth * gate_slope(gate, temperature), probability),
-            weight_rate=cosine_rate(settings.weight_rate, epoch=epoch, epochs=settings.epochs),
-            gate_rate=settings.gate_rate,
-        )
-        if is_recorded(epoch, settings.epochs):
+        errors = self._targets.errors(pool.operator.estimates(weights * gate))
+        prices = self._targets.prices(errors, leak=settings.leak)
+        worth = weights * pool.operator.adjoint(prices)
+        # the design, raised by one factor to its total over the gates expected open
+        (open_design,) = totals(probability * pool.design)
+        reference = pool.design * (self._total / open_design)
+        distance = pool.log_weights - reference.log()
+        strength = settings.penalty / self._total
+        record = None
+        if recorded:
+            divergence = gate * (weights * distance - weights + reference)
+            open_gates, penalty = totals(probability, divergence)
             record = EpochRecord(
-                stage="gates",
-                epoch=epoch,
-                epochs=settings.epochs,
-                loss=float(capped_relative(error, loss_weights)),
-                penalty=float(_divergence(weights * gate, reference) * settings.penalty / total),
-                records=len(odds),
+                stage=self.name,
+                epoch=self.epoch,
+                epochs=self.epochs,
+                loss=self._targets.value(errors),
+                penalty=strength * penalty,
+                records=pool.size,
                 budget=expected,
-                expected_count=float(probability.sum()),
+                expected_count=open_gates,
                 temperature=temperature,
             )
-            _refuse_lost(record)
-            if on_progress is not None:
-                on_progress(record)
-    return pool.result(problem, settings, budget=budget)
+            refuse_lost(record)
+        gate_gradient = hold_count(
+            worth * gate_slope(gate, temperature), probability, totals=totals
+        )
+        weight_gradient = gate * (worth + strength * weights * distance)
+        rate = cosine_rate(settings.weight_rate, epoch=self.epoch, epochs=self.epochs)
+        pool.log_weights = pool.log_weights - pool.weight_adam.step(weight_gradient, rate)
+        pool.locations = pool.locations - pool.gate_adam.step(gate_gradient, settings.gate_rate)
+        self.epoch += 1
+        return record
 
-
-class _Pool:
-    """The records still in the matrix, with what is learned of each."""
-
-    def __init__(self, operator: SparseOperator, records: Tensor, design: Tensor) -> None:
-        self.operator = operator
-        self.records = records
-        self.initial_size = len(records)
-        self.design = design
-        self.log_weights = design.log()
-        self.locations = torch.zeros_like(design)
-        self.log_norms = torch.zeros_like(design)
-        self._weight_adam = Adam(design)
-        self._gate_adam = Adam(design)
-
-    @classmethod
-    def of(
-        cls, problem: CalibrationProblem, operator: SparseOperator, loss_weights: Tensor
-    ) -> "_Pool":
-        design = torch.tensor(problem.design_weights, dtype=torch.float32, device=operator.device)
-        records = torch.nonzero(design > 0).flatten()
-        if len(records) < len(design):
-            operator = operator.keep(records)
-        pool = cls(operator, records, design[records])
-        pool.log_norms = operator.column_norms(loss_weights).clamp(min=SMALLEST_NORM).log()
-        return pool
-
-    def log_odds(self, focus: float) -> Tensor:
-        """Log-odds of every gate before the common shift."""
-        return self.locations + focus * (self.log_weights + self.log_norms)
-
-    def drop_far_behind(self, focus: float, *, expected: float, budget: int) -> None:
-        """Keep the best two for each gate that may be open, once that saves a quarter."""
-        wanted = max(int(2 * expected), budget)
-        if wanted > 0.75 * len(self.records):
-            return
-        best = torch.topk(self.log_odds(focus), wanted).indices.sort().values
-        self.operator = self.operator.keep(best)
-        for name in ("records", "design", "log_weights", "locations", "log_norms"):
-            setattr(self, name, getattr(self, name)[best])
-        self._weight_adam.keep(best)
-        self._gate_adam.keep(best)
-
-    def step(
-        self,
-        *,
-        weight_gradient: Tensor,
-        gate_gradient: Tensor,
-        weight_rate: float,
-        gate_rate: float,
-    ) -> None:
-        self.log_weights = self.log_weights - self._weight_adam.step(weight_gradient, weight_rate)
-        self.locations = self.locations - self._gate_adam.step(gate_gradient, gate_rate)
-
-    def result(
-        self, problem: CalibrationProblem, settings: GatedFitSettings, *, budget: int
-    ) -> GatedFit:
-        odds = self.log_odds(settings.final_focus)
-        temperature = settings.final_temperature
-        log_alpha, _ = hold_to_budget(odds, expected=budget, temperature=temperature, start=0.0)
-        best = torch.topk(log_alpha, budget).indices.sort().values
-        gate = deterministic_gate(log_alpha[best], temperature).clamp(min=SMALLEST_GATE)
-        return GatedFit(
-            support=self.records[best].cpu().numpy(),
-            weights=_float64(self.log_weights[best].exp() * gate),
-            log_alpha=self._of_all(problem, log_alpha, -np.inf),
-            open_probability=self._of_all(problem, open_probability(log_alpha, temperature), 0.0),
+    def selection(self) -> Selection:
+        """The ``budget`` records whose gates stand highest, and the weights gates left them."""
+        pool, temperature = self._pool, self._settings.final_temperature
+        log_alpha = self._held(
+            self._settings.final_focus, expected=self._budget, temperature=temperature
+        )
+        gate = deterministic_gate(log_alpha, temperature).clamp(min=SMALLEST_GATE)
+        return Selection.of(
+            self._problem,
+            pool.operator,
+            scores=log_alpha,
+            weights=pool.log_weights.exp() * gate,
+            open_probability=open_probability(log_alpha, temperature),
+            budget=self._budget,
         )
 
-    def _of_all(self, problem: CalibrationProblem, values: Tensor, absent: float) -> Vector:
-        everyone = np.full(problem.n_records, absent)
-        everyone[self.records.cpu().numpy()] = _float64(values)
-        return everyone
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The pool's vectors, and the shift."""
+        return {**self._pool.state(), "shift": np.array(self._shift)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go back to where ``state`` was taken."""
+        self._pool.restore(state)
+        self._shift = float(state["shift"])
+
+    def _expected(self) -> float:
+        return scheduled_budget(
+            self.epoch,
+            records=self._pool.initial_size,
+            budget=self._budget,
+            last_epoch=self._last,
+            power=self._settings.budget_power,
+        )
+
+    def _log_odds(self, focus: float) -> Tensor:
+        """Log-odds of every gate before the common shift."""
+        return self._pool.locations + focus * self._pool.contribution
+
+    def _held(self, focus: float, *, expected: float, temperature: float) -> Tensor:
+        log_alpha, self._shift = hold_to_budget(
+            self._log_odds(focus),
+            gates=self._pool.size,
+            expected=expected,
+            temperature=temperature,
+            start=self._shift,
+            totals=self._pool.operator.totals,
+        )
+        return log_alpha
+
+    def _gate(self, log_alpha: Tensor, temperature: float) -> Tensor:
+        if self.epoch >= self._settings.noise_share * self.epochs:
+            return deterministic_gate(log_alpha, temperature)
+        return sampled_gates(
+            log_alpha,
+            temperature,
+            operator=self._pool.operator,
+            seed=self._seed,
+            epoch=self.epoch,
+        )
 
 
 def _annealed(settings: GatedFitSettings, epoch: int) -> tuple[float, float]:
@@ -234,19 +238,3 @@ def _annealed(settings: GatedFitSettings, epoch: int) -> tuple[float, float]:
         settings.initial_temperature * cooling**elapsed,
         settings.initial_focus * focusing**elapsed,
     )
-
-
-def _divergence(weights: Tensor, reference: Tensor) -> Tensor:
-    return (torch.xlogy(weights, weights / reference) - weights + reference).sum()
-
-
-def _refuse_lost(record: EpochRecord) -> None:
-    if not np.isfinite(record.loss):
-        raise InputError(
-            f"the loss is {record.loss} at epoch {record.epoch}. Lower weight_rate, or look for "
-            "targets whose scale is far below their value."
-        )
-
-
-def _float64(values: Tensor) -> Vector:
-    return values.double().cpu().numpy()

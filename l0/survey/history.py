@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
+
+from l0.errors import InputError
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One recorded epoch; the gates' fields are None while weights are refitted."""
+    """One recorded epoch; the gates' fields are None where no gates are trained."""
 
-    stage: str  # "gates" or "refit"
+    stage: str  # "gates", "pruning", "validation" or "refit"
     epoch: int
     epochs: int
     loss: float
@@ -26,3 +29,16 @@ RECORD_EVERY = 10
 def is_recorded(epoch: int, epochs: int) -> bool:
     """Every tenth epoch, and the last."""
     return epoch % RECORD_EVERY == 0 or epoch == epochs - 1
+
+
+def refuse_lost(record: EpochRecord) -> None:
+    """Refuse to go on with a loss that is no number.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isfinite(record.loss):
+        raise InputError(
+            f"the loss is {record.loss} at epoch {record.epoch} of {record.stage}. Lower "
+            "weight_rate, or look for targets whose scale is far below their value."
+        )

@@ -1,67 +1,182 @@
 """A fit's two products, M w and M' r, from two stored copies of a sparse matrix.
 
-Both copies are compressed by row, so that each product streams its matrix once; a transpose is
-never rebuilt. Gradients are written by hand where they are used: nothing here is recorded by
-autograd. Values are float32, indices int32.
+One copy is compressed by record, one by target, so that each product streams its matrix once; a
+transpose is never rebuilt while a fit runs. Gradients are written by hand where they are used:
+nothing here is recorded by autograd. Values are float32, indices int32; sums over records are
+finished in float64, shard by shard (``shards``). On the CPU each shard is the work of one thread.
 """
 
+import os
 import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from l0.survey.problem import CalibrationProblem
+from l0.survey.shards import Shards, shard_sum
+
+# with fewer coefficients, handing work to threads costs more than it saves
+_WORTH_THREADS = 300_000
 
 
 class SparseOperator:
-    """The scaled constraints of a problem on one device: estimates in units of each scale."""
+    """The constraints on one device: those of the records that this process holds."""
 
-    def __init__(self, by_record: sp.csr_array, device: torch.device) -> None:
-        """Take the matrix in its transposed shape (records, targets)."""
+    def __init__(
+        self,
+        by_record: sp.csr_array,  # (records, targets), float32, of the records held
+        device: torch.device,
+        *,
+        shards: Shards,
+        records: NDArray[np.intp],  # (records held,), ascending positions in the problem
+        threads: int,
+    ) -> None:
+        """Copy the matrix to the device, once by record and once by target."""
         self._by_record = by_record
+        self._threads = threads
         self.device = device
-        self._adjoint = _to_torch(by_record, device)
-        self._forward = _to_torch(by_record.T.tocsr(), device)
+        self.shards = shards
+        self.records = torch.from_numpy(records).to(device)
+        self.cuts = shards.cuts(self.records)
+        runs = [run_of_rows(by_record, cut) for cut in self.cuts]
+        self._adjoint = [_to_torch(run, device) for run in runs]
+        self._forward = [_to_torch(sp.csr_array(run.T), device) for run in runs]
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(targets, records)."""
+        """(targets, records held)."""
         records, targets = self._by_record.shape
         return targets, records
 
     @classmethod
     def of(cls, problem: CalibrationProblem, device: torch.device) -> "SparseOperator":
-        """The constraints of a problem, each target divided by its scale."""
-        scaled = sp.diags_array(1 / problem.scales) @ problem.constraints
-        return cls(sp.csr_array(scaled.T, dtype=np.float32), device)
+        """The constraints of a problem, those of its records without design weight left out."""
+        return cls.of_columns(problem.constraints, device, problem.design_weights > 0)
 
-    def estimates(self, weights: Tensor) -> Tensor:  # (records,) -> (targets,)
-        """M w: the weighted total of every target."""
-        return torch.mv(self._forward, weights)
+    @classmethod
+    def of_columns(
+        cls,
+        columns: sp.csc_array,
+        device: torch.device,
+        among: NDArray[np.bool_] | None = None,
+    ) -> "SparseOperator":
+        """The columns of a matrix (targets, records), float32; only those ``among`` if given."""
+        shards = Shards.of(np.diff(columns.indptr).astype(np.intp), device)
+        # the transpose of compressed columns is compressed rows of the same memory
+        by_record = run_of_rows(columns.T, shards.mine)
+        held = np.arange(columns.shape[1])[shards.mine]
+        if among is not None and not among[held].all():
+            by_record = by_record[among[held]]
+            held = held[among[held]]
+        return cls(by_record, device, shards=shards, records=held, threads=torch.get_num_threads())
 
-    def adjoint(self, prices: Tensor) -> Tensor:  # (targets,) -> (records,)
+    def estimates(self, weights: Tensor) -> Tensor:  # (records held,) -> (targets,) float64
+        """M w: the weighted total of every target, over all records."""
+        partials = self._each(
+            lambda shard: torch.mv(self._forward[shard], weights[self.cuts[shard]]).double()
+        )
+        return self.shards.add(torch.stack(partials))
+
+    def adjoint(self, prices: Tensor) -> Tensor:  # (targets,) -> (records held,)
         """M' r: what one unit of each record's weight is worth at the targets' prices."""
-        return torch.mv(self._adjoint, prices)
+        short = prices.float()
+        return torch.cat(self._each(lambda shard: torch.mv(self._adjoint[shard], short)))
 
-    def keep(self, records: Tensor) -> "SparseOperator":
-        """The operator of these records alone; the others' coefficients are gone."""
-        return SparseOperator(self._by_record[records.cpu().numpy()], self.device)
+    def totals(self, *values: Tensor) -> list[float]:  # each (records held,)
+        """The sum of each vector over all records, in float64."""
+        partials = [[shard_sum(vector[cut]) for vector in values] for cut in self.cuts]
+        held = torch.tensor(partials, dtype=torch.float64, device=self.device)
+        added: list[float] = self.shards.add(held).tolist()
+        return added
 
-    def column_norms(self, loss_weights: Tensor) -> Tensor:  # (targets,) -> (records,)
-        """The Euclidean norm of each record's coefficients under the targets' loss weights."""
-        squared = self._by_record.power(2) @ loss_weights.cpu().numpy()
-        return torch.from_numpy(np.sqrt(squared)).to(self.device)
+    def keep(self, places: Tensor) -> "SparseOperator":
+        """The operator of these of the records held; the others' coefficients are gone."""
+        kept = places.cpu().numpy()
+        return SparseOperator(
+            self._by_record[kept],
+            self.device,
+            shards=self.shards,
+            records=self.records.cpu().numpy()[kept],
+            threads=self._threads,
+        )
+
+    def keep_records(self, records: NDArray[np.intp]) -> "SparseOperator":
+        """The operator of these records, ascending positions in the problem, wherever held."""
+        wanted = torch.from_numpy(records).to(self.device)
+        mine = self.shards.split(wanted, wanted)
+        return self.keep(torch.searchsorted(self.records, mine))
+
+    def column_norms(self, loss_weights: Tensor, scales: Tensor) -> Tensor:  # -> (records held,)
+        """The Euclidean norm of each record's coefficients over scale, under the loss weights."""
+        by_target = (loss_weights.double() / scales.double().square()).cpu().numpy()
+        squared = np.empty(self._by_record.shape[0])
+        for cut in self.cuts:
+            # a shard at a time, so that the squares need little memory
+            squares = sp.csr_array(run_of_rows(self._by_record, cut), dtype=np.float64)
+            squares.data = squares.data**2
+            squared[cut] = squares @ by_target
+        return torch.from_numpy(np.sqrt(squared)).to(self.device, torch.float32)
+
+    def _each(self, product: Callable[[int], Tensor]) -> list[Tensor]:
+        shards = range(len(self.cuts))
+        if self._threads == 1 or self.device.type != "cpu" or self._by_record.nnz < _WORTH_THREADS:
+            return [product(shard) for shard in shards]
+        return list(_workers(self._threads).map(product, shards))
+
+
+def run_of_rows(matrix: sp.csr_array, rows: slice) -> sp.csr_array:
+    """Some rows one after the other, sharing the matrix's memory."""
+    start, stop = matrix.indptr[rows.start], matrix.indptr[rows.stop]
+    return sp.csr_array(
+        (
+            matrix.data[start:stop],
+            matrix.indices[start:stop],
+            matrix.indptr[rows.start : rows.stop + 1] - start,
+        ),
+        shape=(rows.stop - rows.start, matrix.shape[1]),
+    )
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Torch's own threads off: those of the operator do the heavy work.
+
+    The vectors of a fit are short. Shared among threads that wait for each other, an operation
+    on them gains little, and stalls for milliseconds whenever another program has the core.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _workers(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "l0", initializer=lambda: torch.set_num_threads(1))
+
+
+# a forked process has none of its parent's threads
+os.register_at_fork(after_in_child=_workers.cache_clear)
 
 
 def _to_torch(matrix: sp.csr_array, device: torch.device) -> Tensor:
     with warnings.catch_warnings():
-        # torch announces once in a process that its compressed layout may still change
+        # torch announces once in a process that its compressed layout may still change, and that
+        # memory it only reads is not its to write
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int32)),
-            torch.from_numpy(matrix.indices.astype(np.int32)),
+            torch.from_numpy(matrix.indptr.astype(np.int32, copy=False)),
+            torch.from_numpy(matrix.indices.astype(np.int32, copy=False)),
             torch.from_numpy(matrix.data),
             size=matrix.shape,
             device=device,

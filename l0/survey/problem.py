@@ -2,28 +2,36 @@
 
 The relative error of a target is signed, ``(estimate - value) / scale``, and its scale is
 ``max(|value|, floor)``: a target of zero or below zero has one too. How errors become a loss is
-in ``losses``; which weights are sought is in ``gated_fit`` and ``refit``.
+in ``losses``; which weights are sought is in ``gated_fit``, ``gradual_pruning`` and ``refit``.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from l0.errors import InputError
-from l0.inputs import Matrix, csr_matrix, refuse, vector
+from l0.inputs import Matrix, csr_matrix, positive, refuse, vector
+from l0.survey.groups import group_factors
 
 Vector = NDArray[np.float64]
+
+# coefficients turned to float64 at a time, so that exact estimates need no second matrix
+_BLOCK = 2_000_000
+_MOST_COEFFICIENTS = 2**31 - 1
 
 
 @dataclass(frozen=True, init=False, eq=False)
 class CalibrationProblem:
     """Constraints (targets, records), their values, and the design weights of the records."""
 
-    constraints: sp.csr_array  # (targets, records), float64
+    # (targets, records); float32 carries a coefficient to 6e-8 of itself, int32 its place
+    constraints: sp.csc_array
     values: Vector  # (targets,)
     design_weights: Vector  # (records,)
     scales: Vector  # (targets,), > 0
@@ -37,8 +45,11 @@ class CalibrationProblem:
         design_weights: ArrayLike,
         *,
         target_names: Sequence[str] | None = None,
+        groups: ArrayLike | None = None,
+        group_multipliers: Mapping[Any, float] | None = None,
         loss_weights: ArrayLike | None = None,
         scales: ArrayLike | None = None,
+        scale_floor: float = 1.0,
     ) -> None:
         """Check and copy everything once; nothing is changed afterwards.
 
@@ -48,22 +59,32 @@ class CalibrationProblem:
             design_weights: weights of the sampling design, finite and not negative. A record of
                 weight zero has no chance to be kept.
             target_names: one a target, used in messages; ``target 0`` and so on without.
+            groups: (targets,) a number or a name; every group then counts the same in the loss,
+                shared by its targets in proportion to their loss weights.
+            group_multipliers: a factor for the loss of some groups.
             loss_weights: how much each target's error counts, at least 0; equal without.
-            scales: what an error is divided by; ``max(|value|, 1)`` without.
+            scales: what an error is divided by; ``max(|value|, scale_floor)`` without.
+            scale_floor: the least scale, in the unit of the values.
 
         Raises:
             InputError: lengths that do not fit, or numbers that are not finite.
         """
-        matrix = csr_matrix("constraints", constraints)
-        targets, records = matrix.shape
+        by_target = csr_matrix("constraints", constraints, dtype=np.float32)
+        if by_target.nnz > _MOST_COEFFICIENTS:
+            raise InputError(
+                f"constraints has {by_target.nnz:,} coefficients, but at most "
+                f"{_MOST_COEFFICIENTS:,} have a place in 32 bits. Split the records."
+            )
+        targets, records = by_target.shape
         values_ = _vector("values", values, targets, "targets")
         design = _vector("design_weights", design_weights, records, "records")
         names = _names(target_names, targets)
         refuse("design_weights", design < 0, "negative", "Set it to zero to leave a record out.")
         if not design.any():
             raise InputError("all design weights are zero: no record can be kept.")
+        floor = positive("scale_floor", scale_floor)
         if scales is None:
-            scales_ = np.maximum(np.abs(values_), 1.0)
+            scales_ = np.maximum(np.abs(values_), floor)
         else:
             scales_ = _vector("scales", scales, targets, "targets")
         refuse("scales", scales_ <= 0, "not above zero", "Give every target a floor.")
@@ -72,8 +93,16 @@ class CalibrationProblem:
         else:
             importance = _vector("loss_weights", loss_weights, targets, "targets")
         refuse("loss_weights", importance < 0, "negative", "Use zero to leave a target out.")
+        importance = importance * group_factors(
+            targets, groups, multipliers=group_multipliers, loss_weights=importance
+        )
         if not importance.any():
             raise InputError("all loss weights are zero: nothing would be fitted.")
+        matrix = sp.csc_array(by_target)
+        matrix.indices = matrix.indices.astype(np.int32, copy=False)
+        matrix.indptr = matrix.indptr.astype(np.int32, copy=False)
+        for array in (matrix.data, matrix.indices, matrix.indptr):
+            array.setflags(write=False)
         for name, value in (
             ("constraints", matrix),
             ("values", values_),
@@ -98,11 +127,45 @@ class CalibrationProblem:
 
     def estimates(self, weights: ArrayLike) -> Vector:  # (records,) -> (targets,)
         """The weighted total of every target, in float64."""
-        return np.asarray(self.constraints @ _vector("weights", weights, self.n_records, "records"))
+        given = _vector("weights", weights, self.n_records, "records")
+        total = np.zeros(self.n_targets)
+        for columns, block in _blocks(self.constraints):
+            if given[columns].any():
+                total += block @ given[columns]
+        return total
 
     def relative_errors(self, weights: ArrayLike) -> Vector:  # (records,) -> (targets,)
         """(estimate - value) / scale of every target, signed, in float64."""
         return (self.estimates(weights) - self.values) / self.scales
+
+    def digest(self) -> str:
+        """SHA-256 of everything that a fit depends on, in hexadecimal."""
+        hashed = hashlib.sha256()
+        matrix = self.constraints
+        for array in (
+            np.array(matrix.shape, dtype=np.int64),
+            *(matrix.data, matrix.indices, matrix.indptr),
+            *(self.values, self.design_weights, self.scales, self.loss_weights),
+        ):
+            hashed.update(np.asarray(array).data)
+        return hashed.hexdigest()
+
+    def without(self, targets: NDArray[np.bool_]) -> "CalibrationProblem":
+        """The same problem in which these targets do not count in the loss.
+
+        Raises:
+            InputError: no other target counts.
+        """
+        left = np.where(targets, 0.0, self.loss_weights)
+        if not left.any():
+            raise InputError("no target would count in the loss: leave some in.")
+        other = object.__new__(CalibrationProblem)
+        for name, value in vars(self).items():
+            object.__setattr__(other, name, value)
+        left /= left.sum()
+        left.setflags(write=False)
+        object.__setattr__(other, "loss_weights", left)
+        return other
 
     def fewest_records(self) -> int:
         """A number of records below which some target's estimate must be zero.
@@ -112,12 +175,13 @@ class CalibrationProblem:
         that do not count in the loss and records of design weight zero are left out.
         """
         counted = (self.values != 0) & (self.loss_weights > 0)
-        rows = self.constraints[counted][:, self.design_weights > 0]
-        taken = np.zeros(rows.shape[1], dtype=bool)
+        rows = self.constraints.tocsr()
+        taken = self.design_weights == 0
         count = 0
         for row in np.argsort(np.diff(rows.indptr), kind="stable"):
             members = rows.indices[rows.indptr[row] : rows.indptr[row + 1]]
-            if len(members) and not taken[members].any():
+            members = members[self.design_weights[members] > 0]
+            if counted[row] and len(members) and not taken[members].any():
                 taken[members] = True
                 count += 1
         return count
@@ -125,7 +189,7 @@ class CalibrationProblem:
     def check_budget(self, budget: int) -> None:
         """Refuse a number of records that is none, more than there are, or too few to fit."""
         available = int((self.design_weights > 0).sum())
-        if not isinstance(budget, Integral):
+        if not isinstance(budget, Integral) or isinstance(budget, bool):
             raise InputError(f"budget is {budget!r}, but must be a whole number.")
         if not 1 <= budget <= available:
             raise InputError(
@@ -141,6 +205,28 @@ class CalibrationProblem:
             )
 
 
+def _blocks(matrix: sp.csc_array) -> Iterator[tuple[slice, sp.csc_array]]:
+    """Runs of columns of a bounded number of coefficients, sharing the matrix's memory."""
+    first = 0
+    while first < matrix.shape[1]:
+        start = matrix.indptr[first]
+        last = int(np.searchsorted(matrix.indptr, start + _BLOCK, side="right")) - 1
+        last = min(max(last, first + 1), matrix.shape[1])
+        stop = matrix.indptr[last]
+        yield (
+            slice(first, last),
+            sp.csc_array(
+                (
+                    matrix.data[start:stop],
+                    matrix.indices[start:stop],
+                    matrix.indptr[first : last + 1] - start,
+                ),
+                shape=(matrix.shape[0], last - first),
+            ),
+        )
+        first = last
+
+
 def _vector(name: str, values: ArrayLike, length: int, of: str) -> Vector:
     hint = " Constraints are (targets, records): transpose them if rows are records."
     return vector(name, values, length, of, hint=hint)
@@ -149,9 +235,14 @@ def _vector(name: str, values: ArrayLike, length: int, of: str) -> Vector:
 def _names(names: Sequence[str] | None, targets: int) -> tuple[str, ...]:
     if names is None:
         return tuple(f"target {row}" for row in range(targets))
+    if isinstance(names, str):
+        raise InputError(f"target_names is the one name {names!r}, but must be a list of names.")
     if len(names) != targets or len(set(names)) != targets:
+        seen: set[str] = set()
+        twice = next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+        repeated = "" if twice is None else f" {twice!r} is given twice."
         raise InputError(
             f"target_names has {len(names)} names, {len(set(names))} of them distinct, for "
-            f"{targets} targets. Give each target one name of its own."
+            f"{targets} targets.{repeated} Give each target one name of its own."
         )
     return tuple(names)

@@ -1,49 +1,92 @@
-"""Weights on a fixed support: gates removed, errors lowered, weights held near the design's.
+"""Weights on a fixed support: gates removed, errors lowered, weights held near the reference.
 
-Adam on log-weights with a cosine rate, so that weights stay positive. The penalty is the
-Kullback-Leibler divergence from the design weights, raised to the support by one factor. A bound
-on the ratio to them is held by projection after every step, and exactly in the result.
+What is minimised is the loss of the targets plus a penalty on the Kullback-Leibler divergence of
+the weights from the reference, as in raking: the design weights, or weights by the inverse of
+inclusion probabilities, raised to the support by one factor. Bounds on weights and on their
+total hold exactly in the result.
+
+First order: Adam on log-weights with a cosine rate, projected after every step. Second order,
+where few targets count: Newton's method on their prices (``dual``), to the optimum. Where no
+strength is given it is chosen by targets set aside for that alone (``validation``).
 """
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from numbers import Integral
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from l0.errors import InputError
-from l0.survey.adam import Adam, cosine_rate
-from l0.survey.history import EpochRecord, OnProgress, is_recorded
-from l0.survey.losses import capped_relative, capped_relative_gradient
+from l0.survey.bounds import Total, WeightBounds
+from l0.survey.checkpoint import Journal
+from l0.survey.diagnostics import TargetError, worst_targets
+from l0.survey.first_order import FirstOrder, Support
+from l0.survey.history import EpochRecord, OnProgress
+from l0.survey.losses import loss_named
 from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem, Vector
-from l0.survey.weights import scaled_design_weights
+from l0.survey.second_order import SecondOrder
+from l0.survey.settings import check_settings
+from l0.survey.stage import run
+from l0.survey.target_loss import TargetLoss
+from l0.survey.validation import Validation, chosen, hidden_targets, validate
+from l0.survey.weights import scaled_to
+
+# up to so many targets that count, Newton's method on their prices is fast
+SECOND_ORDER_TARGETS = 1_000
+# share of the objective that may be left to gain by a fit that counts as converged
+CONVERGED = 0.05
+
+
+# no record stands for more than thirty of its like
+MAX_WEIGHT_RATIO = 30.0
 
 
 @dataclass(frozen=True)
 class RefitSettings:
-    """Hyperparameters of the refit."""
+    """Hyperparameters of the refit, and what its weights must satisfy."""
 
     epochs: int = 300
     rate: float = 0.1
-    penalty: float = 0.1  # Kullback-Leibler, towards the scaled design weights
-    max_weight_ratio: float | None = None  # to the scaled design weights; None for no bound
+    penalty: float | None = None  # strength of the pull to the reference; chosen without
+    order: str = "auto"  # "first", "second"
+    max_weight_ratio: float | None = MAX_WEIGHT_RATIO  # to the scaled reference; None for none
+    min_weight_ratio: float | None = None
+    max_weight: float | None = None
+    min_weight: float | None = None
+    total: Total = "free"  # "fixed" to the design's, a number, or (least, greatest)
+    validation_share: float = 0.1  # of the fitted targets, set aside to choose the penalty
 
     def __post_init__(self) -> None:
-        if self.max_weight_ratio is not None and not 1 <= self.max_weight_ratio < np.inf:
+        bounds = {
+            "epochs": (1, np.inf),
+            "penalty": (0, np.inf),
+            "max_weight_ratio": (1, np.inf),
+            "min_weight_ratio": (1e-9, 1),
+            "validation_share": (1e-9, 0.5),
+        }
+        check_settings(self, bounds)
+        if self.order not in {"auto", "first", "second"}:
+            raise InputError(f"order is {self.order!r}, but must be 'auto', 'first' or 'second'.")
+        if self.order == "second" and self.penalty == 0:
             raise InputError(
-                f"max_weight_ratio is {self.max_weight_ratio}, but must be at least 1, where "
-                "every weight is its scaled design weight at most. None sets no bound."
+                "order 'second' needs a penalty above 0: without one weights are not "
+                "unique. Give a small one, or use order 'first'."
             )
-        whole = isinstance(self.epochs, Integral) and self.epochs >= 1
-        if not whole or not 0 < self.rate < np.inf or not 0 <= self.penalty < np.inf:
-            raise InputError(
-                f"refit needs at least one epoch, a positive rate and a penalty of 0 or more, "
-                f"all finite and the epochs whole, but got {self}."
-            )
+
+
+@dataclass(frozen=True)
+class RefitResult:
+    """Refitted weights with the evidence for them."""
+
+    weights: Vector  # (records,), exact zeros outside the support
+    penalty: float  # the strength used
+    validation: tuple[Validation, ...]  # how it was chosen; empty where it was given
+    order: str  # "first" or "second"
+    gap: float  # no weights on this support have an objective lower by more than this share
+    converged: bool
+    worst_targets: tuple[TargetError, ...]  # those furthest off
 
 
 def refit(
@@ -51,76 +94,156 @@ def refit(
     support: Iterable[int],
     *,
     start: Vector | None = None,  # (support_size,)
+    reference: Vector | None = None,  # (support_size,)
+    loss: str = "capped_relative",
     settings: RefitSettings | None = None,
     operator: SparseOperator | None = None,
     device: torch.device | None = None,
+    seed: int = 0,
     on_progress: OnProgress | None = None,
-) -> Vector:
-    """The weights of all records, (records,), exact zeros outside the support.
+    journal: Journal | None = None,
+    stage: str = "refit",
+) -> RefitResult:
+    """Fit the weights of the records kept, without gates.
 
     Args:
         problem: what to reproduce.
         support: positions of the records kept, each once.
         start: weights to start from, above zero, in the order of ``support``; the scaled
-            design weights without.
-        settings: epochs, rate, penalty and bound.
+            reference without.
+        reference: weights to stay near, above zero, in the order of ``support``: design weights
+            over inclusion probabilities for instance; the design weights without.
+        loss: "capped_relative", "absolute", "squared" or "huber".
+        settings: epochs, rate, penalty and bounds.
         operator: the problem's operator where one is at hand; built on ``device`` without.
         device: where to compute; the CPU without.
+        seed: of the draw of the targets set aside to choose the penalty, where none is given.
+            The support should not have been chosen by looking at them: ``calibrate`` chooses its
+            penalty on a pilot of its own.
         on_progress: called with each recorded epoch.
+        journal: of the calibration that this refit belongs to, if it can be taken up again.
+        stage: what this refit is called in history and journal.
 
     Raises:
-        InputError: a support that is empty, repeats, or names records that do not
-            exist or have no design weight; a start that does not fit it; or weights that ran
-            out of float32.
+        InputError: a support that is empty, repeats, or names records that do not exist or have
+            no design weight; a start or reference that does not fit it; bounds that exclude each
+            other; or weights that ran out of float32.
     """
     settings = settings or RefitSettings()
     given = _checked_support(problem, support)
     order = np.argsort(given)
-    kept = given[order]
-    whole = operator or SparseOperator.of(problem, device or torch.device("cpu"))
-    kept_operator = whole.keep(torch.from_numpy(kept))
-    design = scaled_design_weights(problem.design_weights, kept)
-    reference = torch.tensor(design, dtype=torch.float32, device=whole.device)
-    loss_weights = torch.tensor(problem.loss_weights, dtype=torch.float32, device=whole.device)
-    values = torch.tensor(problem.values / problem.scales, dtype=torch.float32, device=whole.device)
-    first = reference
+    pulled_to = problem.design_weights[given]
+    if reference is not None:
+        pulled_to = _checked_weights("reference", reference, len(given))
+    kept = _support(problem, given[order], reference=pulled_to[order], settings=settings)
+    weights = kept.reference
     if start is not None:
-        first = torch.from_numpy(_checked_start(start, len(given))[order]).to(reference)
-    log_weights = first.log()
-    log_reference = reference.log()
-    bound = np.inf if settings.max_weight_ratio is None else settings.max_weight_ratio
-    ceiling = log_reference + math.log(bound)
-    strength = settings.penalty / float(reference.sum())
-    adam = Adam(log_weights)
-    for epoch in range(settings.epochs):
-        weights = log_weights.exp()
-        error = kept_operator.estimates(weights) - values
-        worth = kept_operator.adjoint(capped_relative_gradient(error, loss_weights))
-        pull = strength * (log_weights - log_reference)
-        rate = cosine_rate(settings.rate, epoch=epoch, epochs=settings.epochs)
-        if on_progress is not None and is_recorded(epoch, settings.epochs):
-            divergence = weights * (log_weights - log_reference) - weights + reference
-            on_progress(
-                EpochRecord(
-                    stage="refit",
-                    epoch=epoch,
-                    epochs=settings.epochs,
-                    loss=float(capped_relative(error, loss_weights)),
-                    penalty=float(divergence.sum()) * strength,
-                    records=len(kept),
-                )
-            )
-        step = adam.step(weights * (worth + pull), rate)
-        log_weights = torch.minimum(log_weights - step, ceiling)
+        weights = _checked_weights("start", start, len(given))[order]
+    whole = operator or SparseOperator.of(problem, device or torch.device("cpu"))
+    journal = journal or Journal(None, fit="", shards=whole.shards)
+    tell = on_progress or _tell_nobody
+    penalty = settings.penalty
+    validation: tuple[Validation, ...] = ()
+    if penalty is None:
+        hidden = hidden_targets(problem, share=settings.validation_share, seed=seed)
+        validation = validate(
+            problem,
+            hidden,
+            lambda start, strength: (
+                refit(
+                    problem.without(hidden),
+                    kept.records,
+                    start=start,
+                    reference=kept.reference,
+                    loss=loss,
+                    settings=replace(settings, penalty=strength),
+                    operator=whole,
+                    on_progress=tell,
+                    journal=journal,
+                    stage=f"{stage}, validation {strength:g}",
+                ).weights
+            ),
+            start=weights,
+        )
+        penalty = chosen(validation)
+    judged = loss_named(loss)
+    fit = FirstOrder(
+        stage,
+        TargetLoss.of(problem, judged, whole.device),
+        whole.keep_records(kept.records),
+        kept,
+        start=weights,
+        penalty=penalty,
+        rate=settings.rate,
+        epochs=settings.epochs,
+    )
+    weights, prices = _outcome(fit, journal=journal, tell=tell)
+    gap, settled, used = np.nan, False, "first"
+    if penalty > 0:
+        convex = SecondOrder.of(problem, kept, loss=judged, penalty=penalty)
+        if _is_second(settings, problem):
+            weights, gap, settled = convex.solve(weights)
+            used = "second"
+        else:
+            gap = convex.gap(weights, prices)
+            settled = gap <= CONVERGED
     everyone = np.zeros(problem.n_records)
-    everyone[kept] = np.minimum(log_weights.exp().double().cpu().numpy(), bound * design)
-    lost = int((~np.isfinite(everyone[kept]) | (everyone[kept] == 0)).sum())
+    everyone[kept.records] = weights
+    return RefitResult(
+        weights=everyone,
+        penalty=penalty,
+        validation=validation,
+        order=used,
+        gap=gap,
+        converged=settled,
+        worst_targets=worst_targets(problem, everyone),
+    )
+
+
+def _is_second(settings: RefitSettings, problem: CalibrationProblem) -> bool:
+    if settings.order == "auto":
+        return int((problem.loss_weights > 0).sum()) <= SECOND_ORDER_TARGETS
+    return settings.order == "second"
+
+
+def _outcome(
+    fit: FirstOrder, *, journal: Journal, tell: OnProgress
+) -> tuple[Vector, Vector]:  # weights (support_size,), prices (targets,)
+    done = journal.outcome(fit.name)
+    if done is not None:
+        return done["weights"], done["prices"]
+    run(fit, journal=journal, tell=tell)
+    weights = fit.weights()
+    lost = int((~np.isfinite(weights) | (weights == 0)).sum())
     if lost:
         raise InputError(
-            f"{lost} of {len(kept)} weights became zero or infinite in the refit. Lower its rate, "
-            "or look for targets whose scale is far below their value."
+            f"{lost} of {len(weights)} weights became zero or infinite in the refit. Lower its "
+            "rate, or look for targets whose scale is far below their value."
         )
-    return everyone
+    prices = fit.prices()
+    journal.finish(fit.name, {"weights": weights, "prices": prices})
+    return weights, prices
+
+
+def _support(
+    problem: CalibrationProblem,
+    records: NDArray[np.intp],
+    *,
+    reference: Vector,
+    settings: RefitSettings,
+) -> Support:
+    total = float(problem.design_weights.sum())
+    scaled = scaled_to(reference, total)
+    bounds = WeightBounds.of(
+        scaled,
+        max_ratio=settings.max_weight_ratio,
+        min_ratio=settings.min_weight_ratio,
+        max_weight=settings.max_weight,
+        min_weight=settings.min_weight,
+        total=settings.total,
+        design_total=total,
+    )
+    return Support(records, scaled, bounds)
 
 
 def _checked_support(problem: CalibrationProblem, support: Iterable[int]) -> NDArray[np.intp]:
@@ -149,16 +272,20 @@ def _checked_support(problem: CalibrationProblem, support: Iterable[int]) -> NDA
     return kept
 
 
-def _checked_start(start: Vector, size: int) -> Vector:
-    weights = np.asarray(start, dtype=np.float64)
+def _checked_weights(name: str, given: Vector, size: int) -> Vector:
+    weights = np.asarray(given, dtype=np.float64)
     if weights.shape != (size,):
         raise InputError(
-            f"start has shape {weights.shape}, but a support of {size} records needs ({size},)."
+            f"{name} has shape {weights.shape}, but a support of {size} records needs ({size},)."
         )
     bad = int((~np.isfinite(weights) | (weights.astype(np.float32) <= 0)).sum())
     if bad:
         raise InputError(
-            f"{bad} of {size} weights of start are not above zero or not finite. A weight of zero "
+            f"{bad} of {size} weights of {name} are not above zero or not finite. A weight of zero "
             "can never grow: leave the record out of the support."
         )
     return weights
+
+
+def _tell_nobody(record: EpochRecord) -> None:
+    """No one wants to know."""

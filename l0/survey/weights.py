@@ -18,9 +18,12 @@ def design_effect(weights: Vector) -> float:
 
 def scaled_design_weights(design_weights: Vector, support: NDArray[np.intp]) -> Vector:
     """Design weights of the records kept, raised by one factor to the total of all records."""
-    kept: Vector = design_weights[support]
-    factor = float(design_weights.sum() / kept.sum())
-    return kept * factor
+    return scaled_to(design_weights[support], float(design_weights.sum()))
+
+
+def scaled_to(weights: Vector, total: float) -> Vector:
+    """Weights raised by one factor to a total."""
+    return weights * (total / float(weights.sum()))
 
 
 def weight_ratios(weights: Vector, design_weights: Vector) -> Vector:  # (support_size,)

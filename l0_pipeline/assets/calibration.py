@@ -189,7 +189,7 @@ def random_households(
     weights get the same refit as the others. Never published.
     """
     from l0.survey import refit, select_random
-    from l0.survey.calibrate import choose_device
+    from l0.survey.device import choose_device
     from l0_pipeline.logic.calibration import fitted_problem
 
     design = scaled_design_weights(households, residents=population(target_accounting)).to_numpy()

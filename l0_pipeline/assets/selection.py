@@ -61,7 +61,7 @@ def selected_households(
     these chances, and are refitted on the fitted targets.
     """
     from l0.survey import refit, select_hybrid
-    from l0.survey.calibrate import choose_device
+    from l0.survey.device import choose_device
     from l0.survey.weights import effective_sample_size, weight_ratios
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots

@@ -18,7 +18,7 @@ class ComputeDevice(dg.ConfigurableResource["ComputeDevice"]):
         """The device by its name, refused where ``cuda`` was asked for and is not there."""
         import torch
 
-        from l0.survey.calibrate import choose_device
+        from l0.survey.device import choose_device
 
         chosen = choose_device(self.device)
         if chosen.type == "cuda":

@@ -8,7 +8,7 @@ import torch
 from toy import QUICK_GATES, QUICK_REFIT, capped_loss, few_carry_all, random_survey, two_states
 
 from l0.survey import InputError, calibrate, refit, select_random
-from l0.survey.calibrate import choose_device
+from l0.survey.device import choose_device
 from l0.survey.weights import scaled_design_weights
 
 RECORDS = 60

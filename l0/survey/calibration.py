@@ -1,0 +1,178 @@
+"""One calibration under way: what its stages share, and the stages themselves.
+
+Each stage is done once: what a journal says is over is not done again.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l0.errors import InputError
+from l0.survey.checkpoint import Journal
+from l0.survey.gated_fit import GatedFitSettings
+from l0.survey.gradual_pruning import GradualPruningSettings
+from l0.survey.history import EpochRecord, OnProgress
+from l0.survey.losses import Loss, loss_named
+from l0.survey.operator import SparseOperator
+from l0.survey.penalised_fit import PenalisedFitSettings
+from l0.survey.problem import CalibrationProblem, Vector
+from l0.survey.refit import RefitResult, RefitSettings, refit
+from l0.survey.selected import Selection
+from l0.survey.stage import Stage, run
+from l0.survey.validation import Validation, hidden_targets, validate
+
+# of the epochs of a selection, for the pilot on which the refit's penalty is chosen
+PILOT_SHARE = 0.25
+
+
+class SelectingStage(Stage, Protocol):
+    """A stage that ends with a selection."""
+
+    def selection(self) -> Selection:
+        """The records kept."""
+
+
+class SelectionSettings(Protocol):
+    """Hyperparameters of one way to select."""
+
+    epochs: int
+
+    def stage(
+        self,
+        problem: CalibrationProblem,
+        operator: SparseOperator,
+        *,
+        budget: int | None,
+        loss: Loss,
+        seed: int,
+        start: Vector,
+    ) -> SelectingStage:
+        """The fit of a problem, at its first epoch."""
+
+
+METHODS: dict[str, type] = {
+    "hard_concrete": GatedFitSettings,
+    "gradual_pruning": GradualPruningSettings,
+    "penalised": PenalisedFitSettings,
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What all stages of one calibration share."""
+
+    problem: CalibrationProblem
+    operator: SparseOperator
+    budget: int | None
+    settings: SelectionSettings | None  # None keeps every record
+    loss: str
+    start: Vector  # (records,)
+    seed: int
+    journal: Journal
+    on_progress: OnProgress | None
+
+    def tell(self, record: EpochRecord) -> None:
+        """Keep a record, and tell whoever wants to know."""
+        self.journal.history.append(record)
+        if self.on_progress is not None:
+            self.on_progress(record)
+
+    def select(self) -> Selection:
+        """The records kept of the whole problem."""
+        return self._select(self.problem, self.settings, name="selection")
+
+    def refit(self, selection: Selection, settings: RefitSettings) -> RefitResult:
+        """The weights of the records kept."""
+        return self._refit(self.problem, selection.support, selection.weights, settings, "refit")
+
+    def choose_penalty(self, refitting: RefitSettings) -> tuple[Validation, ...]:
+        """How strengths of the refit do on targets that a short selection has not seen either."""
+        hidden = hidden_targets(self.problem, share=refitting.validation_share, seed=self.seed)
+        if not hidden.any():
+            return ()
+        seen = self.problem.without(hidden)
+        short = self.settings
+        if short is not None:
+            short = replace(short, epochs=max(1, round(PILOT_SHARE * short.epochs)))  # type: ignore[type-var]
+        pilot = self._select(seen, short, name="pilot")
+
+        def refitted(start: Vector, penalty: float) -> Vector:
+            settings = replace(refitting, penalty=penalty)
+            name = f"validation {penalty:g}"
+            return self._refit(seen, pilot.support, start, settings, name).weights
+
+        return validate(self.problem, hidden, refitted, start=pilot.weights)
+
+    def _select(
+        self, problem: CalibrationProblem, settings: SelectionSettings | None, *, name: str
+    ) -> Selection:
+        if settings is None:
+            return Selection.everyone(problem.design_weights, self.start)
+        done = self.journal.outcome(name)
+        if done is not None:
+            return Selection(**done)
+        stage = settings.stage(
+            problem,
+            self.operator,
+            budget=self.budget,
+            loss=loss_named(self.loss),
+            seed=self.seed,
+            start=self.start,
+        )
+        stage.name = name
+        run(stage, journal=self.journal, tell=self.tell)
+        selection = stage.selection()
+        self.journal.finish(name, vars(selection))
+        return selection
+
+    def _refit(
+        self,
+        problem: CalibrationProblem,
+        support: NDArray[np.intp],
+        start: Vector,
+        settings: RefitSettings,
+        name: str,
+    ) -> RefitResult:
+        return refit(
+            problem,
+            support,
+            start=start,
+            loss=self.loss,
+            settings=settings,
+            operator=self.operator,
+            on_progress=self.tell,
+            journal=self.journal,
+            stage=name,
+        )
+
+
+def settings_of(
+    method: str, given: SelectionSettings | None, *, budget: int | None
+) -> SelectionSettings | None:
+    """The settings of a method: those given if they are its own, or its defaults.
+
+    None, where every record is kept.
+
+    Raises:
+        InputError: an unknown method, or settings that are not used.
+    """
+    if method not in METHODS:
+        raise InputError(f"method is {method!r}, but must be one of {', '.join(METHODS)}.")
+    own = METHODS[method]
+    if budget is None and own is not PenalisedFitSettings:
+        if given is not None:
+            raise InputError(
+                "settings of a selection were given, but budget=None keeps every record. Give a "
+                "budget, or leave the settings out."
+            )
+        return None
+    if given is None:
+        defaults: SelectionSettings = own()
+        return defaults
+    if not isinstance(given, own):
+        raise InputError(
+            f"settings is a {type(given).__name__}, but method {method!r} takes a {own.__name__}."
+        )
+    return given

@@ -1,0 +1,161 @@
+"""Gradual magnitude pruning: weights descend while the lightest records leave in steps.
+
+After Zhu and Gupta (2017), *To prune, or not to prune*, with a record's magnitude measured by
+what it contributes under the loss, w_i * norm_i. No gates and no noise: the number of records
+follows the schedule by itself, and ends at the budget.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from l0.survey.adam import cosine_rate
+from l0.survey.budget import scheduled_budget
+from l0.survey.history import EpochRecord, refuse_lost
+from l0.survey.losses import Loss
+from l0.survey.operator import SparseOperator
+from l0.survey.pool import Pool
+from l0.survey.problem import CalibrationProblem, Vector
+from l0.survey.selected import Selection
+from l0.survey.settings import check_settings
+from l0.survey.target_loss import TargetLoss
+
+
+@dataclass(frozen=True)
+class GradualPruningSettings:
+    """Hyperparameters of gradual pruning."""
+
+    epochs: int = 1000
+    weight_rate: float = 0.05
+    prune_every: int = 20  # epochs between two cuts
+    budget_share: float = 0.6  # of the epochs, until the budget is reached
+    budget_power: float = 1.5
+    leak: float = 0.1  # share of the pull left beyond a cap
+    smoothing: float = 0.02  # errors below it pull in proportion to their size
+    penalty: float = 0.1  # Kullback-Leibler, towards the scaled design weights
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "epochs": (1, np.inf),
+            "prune_every": (1, np.inf),
+            "penalty": (0, np.inf),
+            "leak": (0, 1),
+            "smoothing": (0, np.inf),
+            "budget_share": (1e-9, 1),
+        }
+        check_settings(self, bounds)
+
+    def stage(
+        self,
+        problem: CalibrationProblem,
+        operator: SparseOperator,
+        *,
+        budget: int | None,
+        loss: Loss,
+        seed: int,  # noqa: ARG002 nothing here is random
+        start: Vector,
+    ) -> "GradualPruning":
+        """The fit of a problem, at its first epoch."""
+        targets = TargetLoss.of(problem, loss, operator.device, smoothing=self.smoothing)
+        return GradualPruning(
+            problem,
+            operator,
+            budget=budget or operator.shape[1],
+            targets=targets,
+            settings=self,
+            start=start,
+        )
+
+
+class GradualPruning:
+    """The fit as a stage.
+
+    Raises:
+        InputError: while it goes, the loss stopped being a number.
+    """
+
+    name = "pruning"
+
+    def __init__(
+        self,
+        problem: CalibrationProblem,
+        operator: SparseOperator,
+        *,
+        budget: int,
+        targets: TargetLoss,
+        settings: GradualPruningSettings,
+        start: Vector,  # (records,)
+    ) -> None:
+        self.epoch = 0
+        self.epochs = settings.epochs
+        self._problem = problem
+        self._budget = budget
+        self._settings = settings
+        self._targets = targets
+        self._pool = Pool(problem, operator, start=start)
+        self._total = float(problem.design_weights.sum())
+        self._last = max(1, int(settings.epochs * settings.budget_share))
+
+    def step(self, *, recorded: bool) -> EpochRecord | None:
+        """One epoch: a cut where one is due, one step of the weights."""
+        pool, settings = self._pool, self._settings
+        wanted = scheduled_budget(
+            self.epoch,
+            records=pool.initial_size,
+            budget=self._budget,
+            last_epoch=self._last,
+            power=settings.budget_power,
+        )
+        if self.epoch % settings.prune_every == 0 or self.epoch >= self._last:
+            pool.keep_best(pool.contribution, round(wanted))
+        totals = pool.operator.totals
+        weights = pool.log_weights.exp()
+        errors = self._targets.errors(pool.operator.estimates(weights))
+        (design,) = totals(pool.design)
+        reference = pool.design * (self._total / design)
+        distance = pool.log_weights - reference.log()
+        strength = settings.penalty / self._total
+        record = None
+        if recorded:
+            (divergence,) = totals(weights * distance - weights + reference)
+            record = EpochRecord(
+                stage=self.name,
+                epoch=self.epoch,
+                epochs=self.epochs,
+                loss=self._targets.value(errors),
+                penalty=strength * divergence,
+                records=pool.size,
+                budget=wanted,
+            )
+            refuse_lost(record)
+        worth = pool.operator.adjoint(self._targets.prices(errors, leak=settings.leak))
+        gradient = weights * (worth + strength * distance)
+        rate = cosine_rate(settings.weight_rate, epoch=self.epoch, epochs=self.epochs)
+        pool.log_weights = pool.log_weights - pool.weight_adam.step(gradient, rate)
+        self.epoch += 1
+        return record
+
+    def selection(self) -> Selection:
+        """The ``budget`` records that carry most; each that is left is in with certainty."""
+        pool = self._pool
+        pool.keep_best(pool.contribution, self._budget)
+        return Selection.of(
+            self._problem,
+            pool.operator,
+            scores=pool.contribution,
+            weights=pool.log_weights.exp(),
+            open_probability=torch.ones_like(pool.log_weights),
+            budget=self._budget,
+        )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The pool's vectors."""
+        return self._pool.state()
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go back to where ``state`` was taken."""
+        self._pool.restore(state)
