@@ -50,7 +50,7 @@ ui: install home ## the Dagster UI on http://127.0.0.1:3000 (PORT=...)
 # only what lies in this checkout, wherever the environment points
 clean: ## remove everything that builds wrote below data/, releases too; figures stay
 	@[ ! -d data/releases ] || chmod -R u+w data/releases
-	@rm -rf data/raw data/tables data/arrays data/releases data/warehouse.duckdb*
+	@rm -rf data/raw data/tables data/arrays data/checkpoints data/releases data/warehouse.duckdb*
 	@find data/dagster_home -mindepth 1 ! -name dagster.yaml -delete
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .tmp_dagster_home_*
 

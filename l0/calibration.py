@@ -10,16 +10,20 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from l0.errors import InputError
 from l0.gated_vector import GatedVector
-from l0.hard_concrete import gate_slope
 from l0.inputs import Matrix, not_negative, numbers, positive, vector
 from l0.progress import Progress
 from l0.sparse_product import operator_of, product
+from l0.survey.groups import group_factors
 from l0.survey.history import EpochRecord, OnProgress
+from l0.survey.losses import loss_named
+from l0.survey.operator import one_thread_each
+from l0.survey.penalised_fit import Penalised, PenalisedFit
+from l0.survey.target_loss import TargetLoss
 
 LOSSES = ("mse", "relative")
 
@@ -182,11 +186,14 @@ class SparseCalibrationWeights(GatedVector):
         operator = operator_of("M", M, self.device, columns=self.n_features)
         targets = operator.shape[0]
         values = vector("y", y, targets, "targets")
-        importance = _importance(targets, target_groups, normalize_groups, group_multipliers)
+        importance = group_factors(
+            targets,
+            target_groups,
+            multipliers=group_multipliers,
+            normalize=normalize_groups,
+            names=("target_groups", "group_multipliers"),
+        )
         scales = np.abs(values) + 1 if loss_type == "relative" else np.ones(targets)
-        aim = torch.tensor(values, dtype=torch.float32, device=self.device)
-        # d loss / d estimate = 2 curvature (estimate - y)
-        curvature = torch.tensor(importance / scales**2, dtype=torch.float32, device=self.device)
         progress = Progress(
             epochs, verbose=verbose, verbose_freq=verbose_freq, on_progress=on_progress
         )
@@ -194,47 +201,41 @@ class SparseCalibrationWeights(GatedVector):
             return self
         if not warm_start:
             self._restart()
+        if not (self.log_weight.requires_grad or (self.use_gates and self.log_alpha.requires_grad)):
+            raise InputError("no parameter has requires_grad: there is nothing to fit.")
         with torch.no_grad(), progress:
             if self.log_weight_jitter_sd > 0 and self.log_weight.requires_grad:
                 noise = self._normal(self.log_weight)
                 self.log_weight.add_(self.log_weight_jitter_sd * noise)
-            fitted = [self.log_weight, self.log_alpha] if self.use_gates else [self.log_weight]
-            trained = [parameter for parameter in fitted if parameter.requires_grad]
-            if not trained:
-                raise InputError("no parameter has requires_grad: there is nothing to fit.")
-            optimizer = torch.optim.Adam(trained, lr=lr)
             generator = self._generator(self.device)
-            for epoch in range(epochs):
-                weights = self.log_weight.exp()
-                gate = self._sample_gates(generator) if self.use_gates else None
-                kept = weights if gate is None else weights * gate
-                error = operator.estimates(kept) - aim
-                worth = operator.adjoint(2 * curvature * error)
-                self.log_weight.grad = kept * worth + 2 * lambda_l2 * weights.square()
-                if gate is not None:
-                    chance = self.get_open_probability()
-                    slope = gate_slope(gate, self.beta, stretch=self.limits)
-                    self.log_alpha.grad = weights * worth * slope + lambda_l0 * chance * (
-                        1 - chance
-                    )
-                if progress.wants(epoch):
-                    expected = float(self.get_l0_penalty())
-                    l2 = lambda_l2 * float(weights.square().sum()) if lambda_l2 > 0 else 0.0
-                    progress.record(
-                        EpochRecord(
-                            stage="gates",
-                            epoch=epoch,
-                            epochs=epochs,
-                            loss=float((curvature * error.square()).sum()),
-                            penalty=lambda_l0 * expected * self.use_gates + l2,
-                            records=self.n_features,
-                            expected_count=expected,
-                            temperature=self.beta,
-                        )
-                    )
-                optimizer.step()
-            for parameter in fitted:
-                parameter.grad = None
+            descent = PenalisedFit(
+                TargetLoss(
+                    loss_named("squared"),
+                    values=values,
+                    scales=scales,
+                    loss_weights=importance,
+                    device=self.device,
+                ),
+                operator,
+                Penalised(
+                    self.log_weight,
+                    self.log_alpha if self.use_gates else None,
+                    lambda_l0=lambda_l0,
+                    lambda_l2=lambda_l2,
+                    temperature=self.beta,
+                    limits=self.limits,
+                    moves_weights=self.log_weight.requires_grad,
+                    moves_gates=self.log_alpha.requires_grad,
+                ),
+                sample=lambda _locations, _epoch: self._sample_gates(generator),
+                epochs=epochs,
+                rate=lambda _epoch: lr,
+            )
+            with one_thread_each():
+                for epoch in range(epochs):
+                    record = descent.step(recorded=progress.wants(epoch))
+                    if record is not None:
+                        progress.record(record)
         self.history = tuple(progress.history)
         return self
 
@@ -256,35 +257,3 @@ def _log_weights(init_weights: float | ArrayLike | None, n_features: int) -> Ten
         raise InputError("init_weights must be finite and not negative: weights are positive.")
     # a weight of zero has no logarithm
     return torch.tensor(np.log(given + 1e-8), dtype=torch.float32)
-
-
-def _importance(
-    targets: int,
-    target_groups: ArrayLike | None,
-    normalize_groups: bool,
-    group_multipliers: Mapping[Any, float] | None,
-) -> NDArray[np.float64]:  # (targets,)
-    if target_groups is None:
-        if group_multipliers is not None:
-            raise InputError("group_multipliers requires target_groups to be set.")
-        return np.ones(targets)
-    groups = np.asarray(target_groups)
-    if groups.shape != (targets,):
-        raise InputError(
-            f"target_groups has shape {groups.shape}, but {targets} targets need ({targets},)."
-        )
-    if groups.dtype.kind == "f" and not np.isfinite(groups).all():
-        raise InputError("target_groups has entries that are not finite: name every group.")
-    if group_multipliers is not None and not isinstance(group_multipliers, Mapping):
-        raise InputError("group_multipliers must map groups to factors, as {0: 2.0} does.")
-    known, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    importance = 1 / sizes[member] if normalize_groups else np.ones(targets)
-    for group, factor in (group_multipliers or {}).items():
-        if group not in known:
-            raise InputError(
-                f"group_multipliers key {group} not found in target_groups, which has "
-                f"{known.tolist()[:20]}."
-            )
-        not_negative(f"group_multipliers[{group}]", factor)
-        importance[groups == group] *= factor
-    return importance

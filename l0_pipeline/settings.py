@@ -78,6 +78,10 @@ HELD_OUT_SHARE = 0.15
 # records, such as business losses, at a hundred times their share
 MAX_WEIGHT_RATIO = 30.0
 
+# a training run takes half a minute; writing where it stands takes a hundredth of a second
+CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_DIR = DATA_DIR / "checkpoints"
+
 # with fewer households a total has a sampling error near a fifth, and thinning to a tenth
 # leaves it to three of them
 MINIMUM_SUPPORT = 30

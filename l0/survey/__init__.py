@@ -4,6 +4,7 @@ from l0.errors import InputError
 from l0.survey.calibrate import CalibrationResult, calibrate
 from l0.survey.checkpoint import Checkpoint
 from l0.survey.diagnostics import diagnose, worst_targets
+from l0.survey.frontier import Frontier, FrontierPoint, frontier
 from l0.survey.gated_fit import GatedFitSettings
 from l0.survey.gradual_pruning import GradualPruningSettings
 from l0.survey.penalised_fit import PenalisedFitSettings
@@ -15,6 +16,8 @@ __all__ = [
     "CalibrationProblem",
     "CalibrationResult",
     "Checkpoint",
+    "Frontier",
+    "FrontierPoint",
     "GatedFitSettings",
     "GradualPruningSettings",
     "HybridSelection",
@@ -24,6 +27,7 @@ __all__ = [
     "RefitSettings",
     "calibrate",
     "diagnose",
+    "frontier",
     "refit",
     "select_hybrid",
     "select_random",

@@ -5,6 +5,7 @@ lowered by the same ``shift``, solved anew at every epoch, so that the expected 
 gates is the budget of that epoch.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -50,7 +51,7 @@ def solve_shift(
     Newton's method on a monotone function, kept inside a bracket that grows until it holds the
     answer. Fewer than all gates must be asked for: all of them open only in the limit.
     """
-    low, high, stride = -float("inf"), float("inf"), _FIRST_STRIDE
+    low, high, stride = -math.inf, math.inf, _FIRST_STRIDE
     shift = 0.0
     for _ in range(200):
         probability = open_probability(log_odds - shift, temperature, stretch=stretch)
@@ -59,10 +60,11 @@ def solve_shift(
         if abs(excess) <= _TOLERANCE * expected:
             break
         low, high = (shift, high) if excess > 0 else (low, shift)
-        reach = shift + stride if excess > 0 else shift - stride
-        newton = shift + excess / slope if slope > 0 else reach
+        # where all gates are shut or all open the slope is lost: the strides alone lead on
+        newton = shift + excess / slope if slope > 0 else math.inf
         if abs(newton - shift) > stride:
-            newton, stride = reach, 2 * stride
+            newton = shift + stride if excess > 0 else shift - stride
+            stride *= 2
         shift = newton if low < newton < high else (low + high) / 2
         if high - low <= 1e-7 * max(1.0, abs(shift)):
             break

@@ -17,7 +17,7 @@ from l0.survey.checkpoint import Checkpoint, Journal
 from l0.survey.device import choose_device
 from l0.survey.diagnostics import Diagnosis, TargetError, diagnose, worst_targets
 from l0.survey.history import EpochRecord, OnProgress
-from l0.survey.losses import loss_named
+from l0.survey.losses import loss_named, mean_loss
 from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.refit import MAX_WEIGHT_RATIO, RefitResult, RefitSettings
@@ -51,6 +51,16 @@ class CalibrationResult:
         """Whether no weights on this support are better by more than the refit's tolerance."""
         return self.refitted is not None and self.refitted.converged
 
+    @property
+    def gap(self) -> float:
+        """No weights on this support are better by more than this share; nan without a refit."""
+        return np.nan if self.refitted is None else self.refitted.gap
+
+    @property
+    def penalty(self) -> float:
+        """Strength of the refit's pull to the design; nan without a refit."""
+        return np.nan if self.refitted is None else self.refitted.penalty
+
     @classmethod
     def of(
         cls,
@@ -70,14 +80,14 @@ class CalibrationResult:
             weights = np.zeros(problem.n_records)
             weights[selection.support] = selection.weights
         estimates = problem.estimates(weights)
-        errors = torch.from_numpy((estimates - problem.values) / problem.scales)
+        errors = (estimates - problem.values) / problem.scales
         return cls(
             weights=weights,
             support=selection.support,
             log_alpha=selection.log_alpha,
             open_probability=selection.open_probability,
             estimates=estimates,
-            loss=float(problem.loss_weights @ loss_named(loss).phi(errors).numpy()),
+            loss=mean_loss(loss, errors, problem.loss_weights),
             history=history,
             effective_sample_size=effective_sample_size(weights),
             realized_max_weight_ratio=float(weight_ratios(weights, problem.design_weights).max()),
@@ -211,8 +221,8 @@ def _refit_settings(
             )
         return None
     settings = given or RefitSettings()
-    for name in wishes:
-        if getattr(settings, name) != getattr(RefitSettings, name):
+    for name, value in wishes.items():
+        if getattr(settings, name) not in {getattr(RefitSettings, name), value}:
             raise InputError(f"{name} was given twice, once in refit_settings. Give it once.")
     return replace(settings, **wishes)  # type: ignore[arg-type]
 

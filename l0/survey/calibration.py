@@ -37,7 +37,9 @@ class SelectingStage(Stage, Protocol):
 class SelectionSettings(Protocol):
     """Hyperparameters of one way to select."""
 
-    epochs: int
+    @property
+    def epochs(self) -> int:
+        """How many steps it takes."""
 
     def stage(
         self,
@@ -83,9 +85,11 @@ class Calibration:
         """The records kept of the whole problem."""
         return self._select(self.problem, self.settings, name="selection")
 
-    def refit(self, selection: Selection, settings: RefitSettings) -> RefitResult:
+    def refit(
+        self, selection: Selection, settings: RefitSettings, *, name: str = "refit"
+    ) -> RefitResult:
         """The weights of the records kept."""
-        return self._refit(self.problem, selection.support, selection.weights, settings, "refit")
+        return self._refit(self.problem, selection.support, selection.weights, settings, name)
 
     def choose_penalty(self, refitting: RefitSettings) -> tuple[Validation, ...]:
         """How strengths of the refit do on targets that a short selection has not seen either."""

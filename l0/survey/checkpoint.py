@@ -8,8 +8,10 @@ itself: a file of another calibration, or a torn one, is refused.
 import hashlib
 import json
 import os
+import struct
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,17 +31,36 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray[Any]]
 
 _DIGEST, _FIT, _HISTORY, _STAGE = "digest", "fit", "history", "stage"
+# what numpy and zipfile raise over bytes that are not what was written
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, KeyError, EOFError, MemoryError),
+    *(RuntimeError, struct.error, zlib.error, zipfile.BadZipFile),
+)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file, and how often it is written; ``every_seconds=0`` writes at every recorded epoch."""
+    """A file, and how often it is written.
+
+    Attributes:
+        path: of the file, or of the folder where it gets a name of its own.
+        every_seconds: how much work may be lost; 0 writes at every recorded epoch.
+        own_name: ``path`` is a folder, and the file is named by what the fit depends on, so that
+            different calibrations can share the folder and each finds its own.
+        keep: leave the file when the calibration is over; another call then returns at once.
+    """
 
     path: str | os.PathLike[str]
     every_seconds: float = 30.0
+    own_name: bool = False
+    keep: bool = False
 
     def __post_init__(self) -> None:
         not_negative("every_seconds", self.every_seconds)
+
+    def file(self, fit: str) -> Path:
+        """The file of a fit of this digest."""
+        return Path(self.path, f"{fit[:16]}.npz") if self.own_name else Path(self.path)
 
 
 class Journal:
@@ -56,17 +77,22 @@ class Journal:
         Raises:
             InputError: the file is of another calibration, or not whole.
         """
-        self._path = None if checkpoint is None else Path(checkpoint.path)
+        self._path = None if checkpoint is None else checkpoint.file(fit)
+        self._keep = checkpoint is not None and checkpoint.keep
         self._every = 0.0 if checkpoint is None else checkpoint.every_seconds
         self._fit = fit
         self._shards = shards
         self._saved_at = time.monotonic()
         self._arrays: Arrays = {}
         self.history: list[EpochRecord] = []
-        if self._path is not None and self._path.exists():
+        if self._path is None:
+            return
+        if self._path.exists():
             self._arrays = _read(self._path, fit=fit)
             lines = json.loads(str(self._arrays.pop(_HISTORY)))
             self.history = [EpochRecord(**line) for line in lines]
+        # all must have read before the first one writes or removes it
+        shards.first_says(True)
 
     def outcome(self, name: str) -> Arrays | None:
         """What a stage that is over left behind."""
@@ -105,9 +131,13 @@ class Journal:
             self._write()
 
     def close(self) -> None:
-        """Remove the file: the calibration is over."""
-        if self._path is not None and self._shards.is_first:
+        """Remove the file, unless it is to be kept: the calibration is over."""
+        if self._path is None or self._keep:
+            return
+        if self._shards.is_first:
             self._path.unlink(missing_ok=True)
+        # the next calibration of another process must not find it
+        self._shards.first_says(True)
 
     def _write(self) -> None:
         self._saved_at = time.monotonic()
@@ -135,10 +165,19 @@ class Journal:
 
 def _read(path: Path, *, fit: str) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: Arrays = dict(file)
+        with path.open("rb") as opened:
+            if not zipfile.is_zipfile(opened):
+                raise InputError(
+                    f"the checkpoint {path} is no npz file, or the end of one is missing. Delete "
+                    "it to start anew, or give the checkpoint another path."
+                )
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:
+                arrays: Arrays = dict(file)
         whole = str(arrays.pop(_DIGEST)) == _digest(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except _UNREADABLE as error:
         raise InputError(
             f"the checkpoint {path} cannot be read: {error}. Delete it to start anew."
         ) from error

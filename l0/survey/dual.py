@@ -15,11 +15,12 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cho_factor, cho_solve
 from scipy.special import kl_div
 
 from l0.errors import InputError
+from l0.survey.operator import one_thread_each
 from l0.survey.weights import Vector
 
 Matrix = NDArray[np.float64]
@@ -294,9 +295,8 @@ def _box_newton(
         free = np.flatnonzero(~held)
         if np.array_equal(free, solved):
             break
-        factor = cho_factor(curvature[np.ix_(free, free)], lower=True, overwrite_a=True)
         newton = np.zeros_like(step)
-        newton[free] = cho_solve(factor, slopes[free])
+        newton[free] = _solved(curvature[np.ix_(free, free)], slopes[free])
         if slopes @ newton <= MODEL_ACCURACY * gain:
             break
         for halving in range(HALVINGS):
@@ -313,6 +313,15 @@ def _box_newton(
         solved = free if halving == 0 and (landed == aimed).all() else solved[:0]
         step, slopes, gain = landed, slopes - change, gain + gained
     return step, halvings
+
+
+def _solved(curvature: Matrix, slopes: Vector) -> Vector:
+    # by torch, whose threads can be turned off: those of scipy move the last digits
+    with one_thread_each():
+        factor = torch.linalg.cholesky(torch.from_numpy(curvature))
+        newton = torch.cholesky_solve(torch.from_numpy(slopes)[:, None], factor)
+    solved: Vector = newton[:, 0].numpy()
+    return solved
 
 
 def _checked_problem(

@@ -12,7 +12,7 @@ What follows, with gates removed, is ``refit``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,7 @@ class GatedFit:
         self._targets = targets
         self._pool = Pool(problem, operator, start=start)
         self._total = float(problem.design_weights.sum())
+        self._from = self._pool.initial_size
         self._last = max(1, int(settings.epochs * settings.budget_share))
         self._shift = 0.0
 
@@ -169,6 +170,20 @@ class GatedFit:
         self.epoch += 1
         return record
 
+    def go_on_to(self, budget: int, *, epochs: int) -> None:
+        """From the budget that is reached to a smaller one, gates as sharp as they have become."""
+        settings = self._settings
+        self._settings = replace(
+            settings,
+            epochs=epochs,
+            initial_temperature=settings.final_temperature,
+            initial_focus=settings.final_focus,
+            noise_share=0.0,
+        )
+        self.epoch, self.epochs = 0, epochs
+        self._from, self._budget = self._budget, budget
+        self._last = max(1, int(epochs * settings.budget_share))
+
     def selection(self) -> Selection:
         """The ``budget`` records whose gates stand highest, and the weights gates left them."""
         pool, temperature = self._pool, self._settings.final_temperature
@@ -197,7 +212,7 @@ class GatedFit:
     def _expected(self) -> float:
         return scheduled_budget(
             self.epoch,
-            records=self._pool.initial_size,
+            records=self._from,
             budget=self._budget,
             last_epoch=self._last,
             power=self._settings.budget_power,

@@ -11,7 +11,7 @@ from l0.errors import InputError
 class EpochRecord:
     """One recorded epoch; the gates' fields are None where no gates are trained."""
 
-    stage: str  # "gates", "pruning", "validation" or "refit"
+    stage: str  # "selection" or "refit"; before them "pilot" and one "validation" a strength
     epoch: int
     epochs: int
     loss: float
@@ -39,6 +39,6 @@ def refuse_lost(record: EpochRecord) -> None:
     """
     if not isfinite(record.loss):
         raise InputError(
-            f"the loss is {record.loss} at epoch {record.epoch} of {record.stage}. Lower "
-            "weight_rate, or look for targets whose scale is far below their value."
+            f"the loss is {record.loss} at epoch {record.epoch} of {record.stage}. Lower the "
+            "learning rate, or look for targets whose scale is far below their value."
         )

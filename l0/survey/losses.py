@@ -7,10 +7,14 @@ up to its cap; ``box`` and ``ridge`` describe its conjugate, which ``dual`` work
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from l0.errors import InputError
+
+Vector = NDArray[np.float64]
 
 CAP = 1.0
 HUBER_DELTA = 0.1
@@ -70,3 +74,8 @@ def loss_named(name: str) -> Loss:
     if name not in LOSSES:
         raise InputError(f"loss is {name!r}, but must be one of {', '.join(LOSSES)}.")
     return LOSSES[name]
+
+
+def mean_loss(name: str, errors: Vector, loss_weights: Vector) -> float:
+    """The loss of a name at relative errors (targets,), in float64."""
+    return float(loss_weights @ loss_named(name).phi(torch.from_numpy(errors)).numpy())

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,42 @@ class CalibrationProblem:
         ):
             hashed.update(np.asarray(array).data)
         return hashed.hexdigest()
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write everything to one npz file of plain arrays."""
+        matrix = self.constraints
+        np.savez(
+            path,
+            allow_pickle=False,
+            data=matrix.data,
+            indices=matrix.indices,
+            indptr=matrix.indptr,
+            values=self.values,
+            design_weights=self.design_weights,
+            scales=self.scales,
+            loss_weights=self.loss_weights,
+            target_names=np.array(self.target_names, dtype=str),
+        )
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "CalibrationProblem":
+        """Read what ``save`` wrote, and check it again."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        parts = tuple(arrays.pop(name) for name in ("data", "indices", "indptr"))
+        shape = (len(arrays["values"]), len(arrays["design_weights"]))
+        problem = cls(
+            sp.csc_array(parts, shape=shape),
+            arrays.pop("values"),
+            arrays.pop("design_weights"),
+            target_names=[str(name) for name in arrays.pop("target_names")],
+            **arrays,
+        )
+        # they sum to one already; dividing once more could move their last digits
+        loss_weights = arrays["loss_weights"]
+        loss_weights.setflags(write=False)
+        object.__setattr__(problem, "loss_weights", loss_weights)
+        return problem
 
     def without(self, targets: NDArray[np.bool_]) -> "CalibrationProblem":
         """The same problem in which these targets do not count in the loss.

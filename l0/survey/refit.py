@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from l0.errors import InputError
-from l0.survey.bounds import Total, WeightBounds
+from l0.survey.bounds import Total, WeightBounds, total_band
 from l0.survey.checkpoint import Journal
 from l0.survey.diagnostics import TargetError, worst_targets
 from l0.survey.first_order import FirstOrder, Support
@@ -67,6 +67,7 @@ class RefitSettings:
             "validation_share": (1e-9, 0.5),
         }
         check_settings(self, bounds)
+        total_band(self.total, design_total=1.0)
         if self.order not in {"auto", "first", "second"}:
             raise InputError(f"order is {self.order!r}, but must be 'auto', 'first' or 'second'.")
         if self.order == "second" and self.penalty == 0:

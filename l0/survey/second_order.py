@@ -57,7 +57,9 @@ class SecondOrder:
             weights, prices = found.weights, found.prices
             before, inside = inside, self._inside(weights)
             if (before == inside).all():
-                return weights, found.gap / found.primal, found.converged
+                # an objective of zero has nothing left to gain
+                share = found.gap / found.primal if found.primal > 0 else 0.0
+                return weights, share, found.converged
         return weights, self.gap(weights, prices), False
 
     def gap(self, weights: Vector, prices: Vector) -> float:

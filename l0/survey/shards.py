@@ -50,11 +50,7 @@ class Shards:
         if not (dist.is_available() and dist.is_initialized()):
             return cls(bounds, device)
         processes, rank = dist.get_world_size(), dist.get_rank()
-        if SHARDS % processes:
-            raise InputError(
-                f"{processes} processes share the work, but {SHARDS} shards can be held by 1, 2 "
-                f"or {SHARDS} alike. Start torchrun with one of these."
-            )
+        check_processes(processes)
         each = SHARDS // processes
         return cls(bounds, device, rank * each, (rank + 1) * each, processes)
 
@@ -108,6 +104,19 @@ class Shards:
         whole = part.new_empty((self.processes * len(part), *part.shape[1:]))
         dist.all_gather_into_tensor(whole, part.contiguous())
         return whole
+
+
+def check_processes(processes: int) -> None:
+    """Refuse a number of processes that cannot hold as many shards each.
+
+    Raises:
+        InputError: it is none.
+    """
+    if processes not in {1, 2, SHARDS}:
+        raise InputError(
+            f"{processes} processes are to share the work, but {SHARDS} shards can be held by 1, "
+            f"2 or {SHARDS} of them alike. Choose one of these."
+        )
 
 
 def shard_sum(values: Tensor) -> float:

@@ -13,6 +13,7 @@ from l0_pipeline.logic.tables import (
     CALIBRATED_WEIGHT_COLUMNS,
     HISTORY_COLUMNS,
     RANDOM_COLUMNS,
+    VALIDATION_COLUMNS,
     descriptions,
 )
 from l0_pipeline.partitions import years
@@ -55,9 +56,23 @@ LOG_EVERY = 100  # epochs between two lines in the log
                 "training run and of the refit."
             ),
         ),
+        "refit_validation": dg.AssetOut(
+            dagster_type=TABLE,
+            is_required=False,
+            kinds={"torch", "parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(VALIDATION_COLUMNS)},
+            description=(
+                "How strongly the refit holds weights near the design's.\n\n"
+                "Each strength with the loss of fitted targets that were set aside for this "
+                "choice alone, from a short selection and its refits; targets that are held out "
+                "are never looked at. The chosen strength is used by every refit of the year."
+            ),
+        ),
     },
     check_specs=[
         checks.schema_and_keys("training_history", "stage", "epoch"),
+        checks.schema_and_keys("refit_validation", "penalty"),
         checks.schema_and_keys("calibrated_weights", "household_id"),
         checks.blocking(
             "calibrated_weights",
@@ -80,11 +95,16 @@ def train_gates(
     compute_device: ComputeDevice,
 ) -> Iterator[dg.MaterializeResult]:
     """Train gates to the budget, refit, and keep the history."""
-    from l0.survey import calibrate
     from l0.survey.history import EpochRecord
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
-    from l0_pipeline.logic.calibration import fitted_problem, history_table, known_locations
+    from l0_pipeline.logic.calibration import (
+        fitted_problem,
+        history_table,
+        known_locations,
+        validation_table,
+        worst_table,
+    )
 
     def log(record: EpochRecord) -> None:
         if record.epoch % LOG_EVERY == 0 or record.epoch == record.epochs - 1:
@@ -100,15 +120,20 @@ def train_gates(
 
     context.log.info(f"training on {compute_device.describe()}")
     design = scaled_design_weights(households, residents=population(target_accounting)).to_numpy()
-    result = calibrate(
+    result = compute_device.calibrate(
         fitted_problem(constraint_matrix, target_accounting, design_weights=design),
         budget=training_run.budget,
+        method=training_run.method,
+        loss=training_run.loss,
+        max_weight_ratio=training_run.max_weight_ratio,
+        total=training_run.total,
         seed=training_run.seed,
-        device=compute_device.device,
-        gates=training_run.gates(),
+        settings=training_run.selection(),
         refit_settings=training_run.refit(),
         on_progress=log,
     )
+    for finding in result.diagnosis.describe():
+        context.log.warning(finding)
     weights = pl.DataFrame(
         {
             "household_id": households["household_id"],
@@ -126,7 +151,12 @@ def train_gates(
             metadata={
                 "budget": training_run.budget,
                 "support": len(result.support),
-                "training_loss": result.history[-1].loss,
+                "training_loss": result.loss,
+                "converged": result.converged,
+                "refit_gap": result.gap,
+                "refit_penalty": result.penalty,
+                "worst_targets": evidence.table(worst_table(result.worst_targets)),
+                "findings": len(result.diagnosis.describe()),
                 "effective_sample_size": result.effective_sample_size,
                 "largest_weight_ratio": result.realized_max_weight_ratio,
                 "device": compute_device.describe(),
@@ -153,6 +183,17 @@ def train_gates(
                 asset="calibrated_weights",
             ),
         )
+    if "refit_validation" in context.selected_output_names:
+        validation = validation_table(result.validation, chosen=result.penalty)
+        yield dg.MaterializeResult(
+            asset_key="refit_validation",
+            value=validation,
+            metadata={"strengths": evidence.table(validation)},
+            check_results=checks.told(
+                [checks.judge_table(validation, VALIDATION_COLUMNS, "penalty")],
+                asset="refit_validation",
+            ),
+        )
     if "training_history" in context.selected_output_names:
         yield dg.MaterializeResult(
             asset_key="training_history",
@@ -176,6 +217,7 @@ def train_gates(
     check_specs=[checks.schema_and_keys("random_households", "household_id")],
 )
 def random_households(
+    refit_validation: pl.DataFrame,
     constraint_matrix: matrix.Arrays,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
@@ -190,7 +232,7 @@ def random_households(
     """
     from l0.survey import refit, select_random
     from l0.survey.device import choose_device
-    from l0_pipeline.logic.calibration import fitted_problem
+    from l0_pipeline.logic.calibration import chosen_penalty, fitted_problem
 
     design = scaled_design_weights(households, residents=population(target_accounting)).to_numpy()
     problem = fitted_problem(constraint_matrix, target_accounting, design_weights=design)
@@ -198,9 +240,10 @@ def random_households(
     weights = refit(
         problem,
         drawn.support,
-        settings=training_run.refit(),
+        loss=training_run.loss,
+        settings=training_run.refit(penalty=chosen_penalty(refit_validation)),
         device=choose_device(compute_device.device),
-    )
+    ).weights
     table = pl.DataFrame(
         {
             "household_id": households["household_id"].gather(drawn.support),

@@ -45,6 +45,7 @@ from l0_pipeline.settings import OWNERS
 )
 def selected_households(
     calibrated_weights: pl.DataFrame,
+    refit_validation: pl.DataFrame,
     constraint_matrix: matrix.Arrays,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
@@ -65,7 +66,7 @@ def selected_households(
     from l0.survey.weights import effective_sample_size, weight_ratios
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
-    from l0_pipeline.logic.calibration import fitted_problem
+    from l0_pipeline.logic.calibration import chosen_penalty, fitted_problem
 
     design = calibrated_weights["scaled_design_weight"].to_numpy()
     chosen = select_hybrid(
@@ -78,9 +79,10 @@ def selected_households(
     weights = refit(
         fitted_problem(constraint_matrix, target_accounting, design_weights=design),
         chosen.support,
-        settings=training_run.refit(),
+        loss=training_run.loss,
+        settings=training_run.refit(penalty=chosen_penalty(refit_validation)),
         device=choose_device(compute_device.device),
-    )
+    ).weights
     ratios = weight_ratios(weights, design)
     table = pl.DataFrame(
         {

@@ -6,7 +6,9 @@ import numpy as np
 import polars as pl
 
 from l0.survey import CalibrationProblem
+from l0.survey.diagnostics import TargetError
 from l0.survey.history import EpochRecord
+from l0.survey.validation import Validation
 from l0.survey.weights import effective_sample_size, weight_ratios
 from l0_pipeline.logic import fit, matrix
 from l0_pipeline.logic.errors import InputError
@@ -33,6 +35,27 @@ def fitted_problem(
 def history_table(history: Iterable[EpochRecord]) -> pl.DataFrame:
     """The recorded epochs, one row each."""
     return pl.DataFrame([vars(record) for record in history], infer_schema_length=None)
+
+
+def validation_table(validation: Iterable[Validation], *, chosen: float) -> pl.DataFrame:
+    """The strengths tried, and the one chosen; that one alone where none was tried."""
+    tried = [(found.penalty, found.loss, found.standard_error) for found in validation]
+    table = pl.DataFrame(
+        tried or [(chosen, None, None)],
+        schema={"penalty": pl.Float64, "loss": pl.Float64, "standard_error": pl.Float64},
+        orient="row",
+    )
+    return table.with_columns(chosen=pl.col("penalty") == chosen).sort("penalty")
+
+
+def chosen_penalty(refit_validation: pl.DataFrame) -> float:
+    """The strength that every refit of the year uses."""
+    return float(refit_validation.filter("chosen")["penalty"].item())
+
+
+def worst_table(worst: Iterable[TargetError]) -> pl.DataFrame:
+    """The targets furthest off, one row each."""
+    return pl.DataFrame([vars(target) for target in worst])
 
 
 def known_locations(log_alpha: np.ndarray) -> pl.Series:

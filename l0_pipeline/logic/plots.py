@@ -14,9 +14,11 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 def training(history: pl.DataFrame) -> Figure:
     """Loss of both stages, expected number of open gates against the budget, temperature."""
     figure, (loss, count, temperature) = _panels(3)
-    gates = history.filter(pl.col("stage") == "gates")
+    gates = history.filter(pl.col("stage") == "selection").with_columns(
+        pl.col("expected_count").fill_null(pl.col("records"))
+    )
     refit = history.filter(pl.col("stage") == "refit")
-    loss.plot(gates["epoch"], gates["loss"], color=BLUE, label="with gates")
+    loss.plot(gates["epoch"], gates["loss"], color=BLUE, label="selection")
     if len(refit):
         after = refit["epoch"] + (gates["epochs"].max() or 0)
         loss.plot(after, refit["loss"], color=ORANGE, linestyle="--", label="refit")
@@ -24,11 +26,11 @@ def training(history: pl.DataFrame) -> Figure:
     loss.set_yscale("log" if (history["loss"] > 0).any() else "linear")
     loss.set(xlabel="epoch", title="Loss: mean capped relative error")
     loss.legend(frameon=False)
-    count.plot(gates["epoch"], gates["expected_count"], color=BLUE, label="expected open gates")
+    count.plot(gates["epoch"], gates["expected_count"], color=BLUE, label="expected to be kept")
     if len(gates):
         budget = gates["budget"][-1]
         count.axhline(budget, color=ORANGE, linestyle=":", label=f"budget: {budget:,.0f}")
-    count.set(yscale="log", xlabel="epoch", title="Open gates")
+    count.set(yscale="log", xlabel="epoch", title="Households")
     count.legend(frameon=False)
     temperature.plot(gates["epoch"], gates["temperature"], color=BLUE)
     temperature.set(xlabel="epoch", title="Temperature", ylim=(0, None))

@@ -159,7 +159,12 @@ CALIBRATED_WEIGHT_COLUMNS: tuple[Column, ...] = (
 )
 
 HISTORY_COLUMNS: tuple[Column, ...] = (
-    Column("stage", pl.String, "name", "gates, or refit without them"),
+    Column(
+        "stage",
+        pl.String,
+        "name",
+        "pilot and validation (to choose the refit's penalty), selection, or refit",
+    ),
     Column("epoch", pl.Int64, "epochs", "Epoch of the stage"),
     Column("epochs", pl.Int64, "epochs", "Epochs of the stage in all"),
     Column("loss", pl.Float64, "share", "Weighted mean of errors, each capped at 1"),
@@ -168,6 +173,15 @@ HISTORY_COLUMNS: tuple[Column, ...] = (
     Column("budget", pl.Float64, "households", "Open gates asked for at this epoch"),
     Column("expected_count", pl.Float64, "households", "Expected number of open gates"),
     Column("temperature", pl.Float64, "none", "Temperature of the gates"),
+)
+
+VALIDATION_COLUMNS: tuple[Column, ...] = (
+    Column("penalty", pl.Float64, "none", "Strength of the pull towards the design weights"),
+    Column("loss", pl.Float64, "share", "Loss of the targets set aside; null where none were"),
+    Column(
+        "standard_error", pl.Float64, "share", "Standard error of its difference to the least loss"
+    ),
+    Column("chosen", pl.Boolean, "flag", "The strength of this year's refits"),
 )
 
 SELECTED_COLUMNS: tuple[Column, ...] = (

@@ -1,9 +1,14 @@
-"""Where gates are trained: a GPU where there is one, else the CPU."""
+"""Where and how gates are trained: a GPU where there is one, else the CPU; alone or shared."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field
+
+from l0_pipeline.settings import CHECKPOINT_DIR, CHECKPOINT_SECONDS
+
+if TYPE_CHECKING:
+    from l0.survey import CalibrationProblem, CalibrationResult
 
 
 class ComputeDevice(dg.ConfigurableResource["ComputeDevice"]):
@@ -12,6 +17,22 @@ class ComputeDevice(dg.ConfigurableResource["ComputeDevice"]):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
         description="auto: a GPU where torch finds one, else the CPU. cuda: a GPU or an error.",
+    )
+
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=4,
+        description=(
+            "1, 2 or 4 processes that share the training run, each on a GPU of its own where there are "
+            "GPUs. The result is the same bit for bit."
+        ),
+    )
+
+    checkpoint_seconds: float = Field(
+        default=CHECKPOINT_SECONDS,
+        ge=0,
+        description="A training run that is killed loses no more work than this.",
     )
 
     def describe(self) -> str:
@@ -23,4 +44,20 @@ class ComputeDevice(dg.ConfigurableResource["ComputeDevice"]):
         chosen = choose_device(self.device)
         if chosen.type == "cuda":
             return str(torch.cuda.get_device_name(chosen))
-        return f"CPU, {torch.get_num_threads()} threads"
+        shared = "" if self.processes == 1 else f", {self.processes} processes"
+        return f"CPU, {torch.get_num_threads()} threads{shared}"
+
+    def calibrate(self, problem: "CalibrationProblem", **options: Any) -> "CalibrationResult":
+        """Call ``l0.survey.calibrate`` here, or take up the same call where it was killed."""
+        from l0.survey import Checkpoint
+        from l0.survey.launch import calibrate_in_processes
+
+        return calibrate_in_processes(
+            problem,
+            processes=self.processes,
+            device=self.device,
+            checkpoint=Checkpoint(
+                CHECKPOINT_DIR, every_seconds=self.checkpoint_seconds, own_name=True
+            ),
+            **options,
+        )

@@ -1,6 +1,6 @@
 """The hyperparameters of a training run, with their bounds; what they do is in ``l0.survey``."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -8,7 +8,7 @@ from pydantic import Field
 from l0_pipeline.settings import BUDGET, MAX_WEIGHT_RATIO, SEED
 
 if TYPE_CHECKING:
-    from l0.survey import GatedFitSettings, RefitSettings
+    from l0.survey import GatedFitSettings, GradualPruningSettings, RefitSettings
 
 
 class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
@@ -16,7 +16,15 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
 
     budget: int = Field(default=BUDGET, ge=1, description="Households to keep, exactly.")
     seed: int = Field(default=SEED, ge=0, description="Seed of the gates' noise.")
-    epochs: int = Field(default=1000, ge=1, le=100_000, description="Epochs with gates.")
+    method: Literal["hard_concrete", "gradual_pruning"] = Field(
+        default="hard_concrete",
+        description="hard_concrete: by gates. gradual_pruning: the lightest leave in steps.",
+    )
+    loss: Literal["capped_relative", "absolute", "squared", "huber"] = Field(
+        default="capped_relative",
+        description="How relative errors are judged; capped at 100 % unless another is chosen.",
+    )
+    epochs: int = Field(default=1000, ge=1, le=100_000, description="Epochs of the selection.")
     weight_rate: float = Field(
         default=0.05,
         gt=0,
@@ -24,13 +32,13 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         description="Adam's rate on log-weights; falls as a cosine to zero.",
     )
     gate_rate: float = Field(
-        default=0.02, gt=0, le=1, description="Adam's rate on the gates' locations."
+        default=0.1, gt=0, le=1, description="Adam's rate on the gates' locations."
     )
     initial_temperature: float = Field(
-        default=0.5, gt=0, le=5, description="Temperature of the Hard Concrete gates at the start."
+        default=1.0, gt=0, le=5, description="Temperature of the Hard Concrete gates at the start."
     )
     final_temperature: float = Field(
-        default=0.25, gt=0, le=5, description="Temperature at the end of annealing."
+        default=0.5, gt=0, le=5, description="Temperature at the end of annealing."
     )
     initial_focus: float = Field(
         default=4.0,
@@ -62,16 +70,33 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         le=1,
         description="Share of the epochs with random gates; then without noise.",
     )
+    leak: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of the pull left to targets off by more than 100 % in the selection.",
+    )
+    smoothing: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Errors below it pull in proportion to their size in the selection.",
+    )
     penalty: float = Field(
-        default=0.03,
+        default=0.1,
         ge=0,
         le=100,
-        description="Kullback-Leibler penalty towards the design weights.",
+        description="Kullback-Leibler penalty towards the design weights in the selection.",
     )
     refit_epochs: int = Field(default=300, ge=1, le=100_000, description="Epochs without gates.")
     refit_rate: float = Field(default=0.1, gt=0, le=1, description="Adam's rate in the refit.")
-    refit_penalty: float = Field(
-        default=0.1, ge=0, le=100, description="Kullback-Leibler penalty of the refit."
+    refit_penalty: float | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description=(
+            "Kullback-Leibler penalty of the refit; chosen on fitted targets set aside if null."
+        ),
     )
 
     max_weight_ratio: float | None = Field(
@@ -80,23 +105,29 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         description="Largest weight over scaled design weight that the refit allows; none if null.",
     )
 
-    def gates(self) -> "GatedFitSettings":
-        """The settings of the gated fit."""
+    total: Literal["free", "fixed"] = Field(
+        default="free",
+        description="fixed: weights add up to the survey's number of households, exactly.",
+    )
+
+    def selection(self) -> "GatedFitSettings | GradualPruningSettings":
+        """The settings of the selection."""
         from dataclasses import fields
 
-        from l0.survey import GatedFitSettings
+        from l0.survey import GatedFitSettings, GradualPruningSettings
 
-        return GatedFitSettings(
-            **{field.name: getattr(self, field.name) for field in fields(GatedFitSettings)}
-        )
+        own = GatedFitSettings if self.method == "hard_concrete" else GradualPruningSettings
+        known = {field.name for field in fields(own)} & set(type(self).model_fields)
+        return own(**{name: getattr(self, name) for name in known})
 
-    def refit(self) -> "RefitSettings":
-        """The settings of the refit without gates."""
+    def refit(self, *, penalty: float | None = None) -> "RefitSettings":
+        """The settings of the refit, at a strength that was chosen or the one of this run."""
         from l0.survey import RefitSettings
 
         return RefitSettings(
             epochs=self.refit_epochs,
             rate=self.refit_rate,
-            penalty=self.refit_penalty,
+            penalty=self.refit_penalty if penalty is None else penalty,
             max_weight_ratio=self.max_weight_ratio,
+            total=self.total,
         )

@@ -1,16 +1,23 @@
 """Laws of the budget: the schedule, the shift that holds the count, and the gradient under it."""
 
-import math
 from itertools import pairwise
 
 import pytest
 import torch
 
 from l0.hard_concrete import open_probability
-from l0.survey.budget import hold_count, scheduled_budget, solve_shift
+from l0.survey.budget import (
+    hold_count,
+    hold_to_budget,
+    local_totals,
+    scheduled_budget,
+    solve_shift,
+)
 
-# the count is solved to a billionth; twice that leaves room for rounding in the sum
-EXACT = 2e-9
+# the count is solved to a millionth
+EXACT = 1.01e-6
+# and counted in float32 by whoever uses it
+EXACT_IN_FLOAT32 = 2e-6
 
 
 def log_odds(records: int, spread: float, *, seed: int = 0) -> torch.Tensor:
@@ -21,35 +28,97 @@ def count(odds: torch.Tensor, shift: float, temperature: float) -> float:
     return float(open_probability(odds.double() - shift, temperature).sum())
 
 
+def doubled(*values: torch.Tensor) -> list[float]:
+    """Sums over two processes that hold the same gates."""
+    return [2 * total for total in local_totals(*values)]
+
+
 @pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0, 100.0, 1e4], ids="spread {:g}".format)
 @pytest.mark.parametrize("expected", [1.0, 2.5, 150.0, 299.0, 299.999], ids="{:g} of 300".format)
 def test_the_shift_gives_the_expected_count_for_flat_and_very_sharp_odds(spread, expected):
     for temperature in (0.05, 0.25, 0.5, 2.0):
-        odds = log_odds(300, spread)
-        shift = solve_shift(odds, expected=expected, temperature=temperature, start=0.0)
+        odds = log_odds(300, spread).double()
+        shift = solve_shift(odds, expected=expected, temperature=temperature)
         assert count(odds, shift, temperature) == pytest.approx(expected, rel=EXACT)
 
 
-@pytest.mark.parametrize("start", [0.0, 1e9, -1e9, math.inf, -math.inf])
-def test_the_shift_is_found_from_any_start(start):
-    odds = log_odds(300, 30.0)
-    shift = solve_shift(odds, expected=20.0, temperature=0.25, start=start)
+@pytest.mark.parametrize("place", [0.0, 1e3, -1e3, 1e6, -1e6])
+def test_the_shift_is_found_wherever_the_odds_lie(place):
+    odds = log_odds(300, 30.0).double() + place
+    shift = solve_shift(odds, expected=20.0, temperature=0.25)
     assert count(odds, shift, 0.25) == pytest.approx(20.0, rel=EXACT)
 
 
 def test_the_shift_follows_odds_that_are_all_moved_by_the_same():
     odds = log_odds(300, 5.0).double()
-    near = solve_shift(odds, expected=40.0, temperature=0.25, start=0.0)
-    far = solve_shift(odds + 1_000.0, expected=40.0, temperature=0.25, start=near)
-    assert far - near == pytest.approx(1_000.0, abs=1e-6)
+    near = solve_shift(odds, expected=40.0, temperature=0.25)
+    far = solve_shift(odds + 1_000.0, expected=40.0, temperature=0.25)
+    assert far - near == pytest.approx(1_000.0, abs=1e-4)
 
 
 def test_one_gate_stands_out_of_many():
     odds = log_odds(50_000, 1.0)
     odds[123] = 40.0
-    shift = solve_shift(odds, expected=1.0, temperature=0.25, start=0.0)
-    assert count(odds, shift, 0.25) == pytest.approx(1.0, rel=EXACT)
+    shift = solve_shift(odds, expected=1.0, temperature=0.25)
+    assert count(odds, shift, 0.25) == pytest.approx(1.0, rel=EXACT_IN_FLOAT32)
     assert int(open_probability(odds - shift, 0.25).argmax()) == 123
+
+
+def test_the_shift_is_solved_with_sums_over_all_processes():
+    odds = log_odds(300, 2.0).double()
+    alone = solve_shift(odds, expected=40.0, temperature=0.5)
+    shared = solve_shift(odds, expected=80.0, temperature=0.5, totals=doubled)
+    assert shared == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_shift_is_solved_under_the_limits_of_the_gates():
+    odds, wide = log_odds(300, 2.0).double(), (-0.5, 1.5)
+    shift = solve_shift(odds, expected=40.0, temperature=0.5, stretch=wide)
+    opened = float(open_probability(odds - shift, 0.5, stretch=wide).sum())
+    assert opened == pytest.approx(40.0, rel=EXACT)
+    assert shift != pytest.approx(solve_shift(odds, expected=40.0, temperature=0.5), abs=0.1)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 100.0, 1e4], ids="spread {:g}".format)
+@pytest.mark.parametrize("expected", [1.0, 2.5, 150.0, 299.5], ids="{:g} of 300".format)
+def test_gates_held_from_a_shift_near_by_have_the_count_in_float32_too(spread, expected):
+    odds, options = log_odds(300, spread), {"gates": 300, "temperature": 0.25}
+    _, near = hold_to_budget(odds, expected=expected, start=0.0, **options)
+    held, shift = hold_to_budget(odds, expected=expected, start=near, **options)
+    assert held.dtype == torch.float32
+    assert count(held, 0.0, 0.25) == pytest.approx(expected, rel=EXACT_IN_FLOAT32)
+    torch.testing.assert_close(held, odds - shift, rtol=1e-5, atol=1e-6 * max(1.0, spread))
+
+
+@pytest.mark.parametrize("start", [0.0, 5.0, -80.0, 1e4])
+def test_the_shift_held_is_the_same_from_any_start(start):
+    odds = log_odds(300, 30.0).double()
+    options = {"gates": 300, "expected": 20.0, "temperature": 0.25}
+    held, shift = hold_to_budget(odds, start=start, **options)
+    assert shift == pytest.approx(solve_shift(odds, expected=20.0, temperature=0.25), abs=1e-3)
+    assert count(held, 0.0, 0.25) == pytest.approx(20.0, rel=EXACT)
+
+
+@pytest.mark.parametrize("expected", [300, 300.0, 1_000])
+def test_where_every_gate_is_asked_for_all_are_open_and_the_shift_stays(expected):
+    odds = log_odds(300, 5.0)
+    held, shift = hold_to_budget(odds, gates=300, expected=expected, temperature=0.5, start=7.0)
+    assert shift == 7.0
+    assert count(held, 0.0, 0.5) == pytest.approx(300, rel=1e-6)
+    assert held.unique().numel() == 1
+
+
+def test_gates_are_counted_over_all_processes():
+    # 400 are more than the 300 held here, but not than the 600 there are
+    odds = log_odds(300, 5.0).double()
+    held, _ = hold_to_budget(
+        odds, gates=600, expected=400.0, temperature=0.5, start=0.0, totals=doubled
+    )
+    assert count(held, 0.0, 0.5) == pytest.approx(200.0, rel=EXACT)
+    pull, probability = torch.linspace(-1, 1, 300), open_probability(held, 0.5).float()
+    torch.testing.assert_close(
+        hold_count(pull, probability, totals=doubled), hold_count(pull, probability)
+    )
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 1.5, 3.0])
@@ -82,7 +151,7 @@ def test_the_gradient_under_a_held_count_is_the_finite_difference_with_the_shift
     worth = torch.linspace(-1.0, 2.0, 30, dtype=torch.float64)
 
     def log_alpha(moved: torch.Tensor) -> torch.Tensor:
-        return moved - solve_shift(moved, expected=expected, temperature=temperature, start=0.0)
+        return moved - solve_shift(moved, expected=expected, temperature=temperature)
 
     def loss(moved: torch.Tensor) -> float:
         return float((worth * torch.tanh(log_alpha(moved))).sum())

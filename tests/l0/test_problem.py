@@ -23,6 +23,10 @@ def build(**changed):
     return CalibrationProblem(*positional, **arguments)
 
 
+def five_targets(**options):
+    return CalibrationProblem(np.eye(5), np.ones(5), np.ones(5), **options)
+
+
 def with_entry(name, place, value):
     array = GOOD[name].copy()
     array[place] = value
@@ -34,12 +38,13 @@ def with_entry(name, place, value):
     [
         (
             with_entry("constraints", (1, 2), np.nan),
-            "1 entries of constraints are not finite, .* 1, record 2",
+            "1 entries of constraints are not finite in float32, .* target 1, record 2",
         ),
         (
             with_entry("constraints", (0, 1), np.inf),
-            "1 entries of constraints are not finite, .* 0, record 1",
+            "1 entries of constraints are not finite in float32, .* target 0, record 1",
         ),
+        (with_entry("constraints", (0, 2), 1e39), "not finite in float32, .* target 0, record 2"),
         (with_entry("values", 1, np.nan), "1 entries of values are not finite, at positions 1"),
         (with_entry("values", 0, -np.inf), "1 entries of values are not finite, at positions 0"),
         (with_entry("design_weights", 2, np.nan), "design_weights are not finite, at positions 2"),
@@ -59,7 +64,9 @@ def with_entry(name, place, value):
         ({"values": ["four", "five"]}, "values must be real numbers"),
         ({"design_weights": np.ones(2)}, r"design_weights has shape \(2,\), but 3 records need"),
         ({"target_names": ["one"]}, "target_names has 1 names, 1 of them distinct, for 2 targets"),
-        ({"target_names": ["a", "a"]}, "target_names has 2 names, 1 of them distinct"),
+        ({"target_names": ["a", "a"]}, "has 2 names, 1 of them distinct, .* 'a' is given twice"),
+        ({"target_names": ["c", "b", "a", "b"]}, "has 4 names, 3 .* 2 targets. 'b' is given twic"),
+        ({"target_names": "ab"}, "target_names is the one name 'ab', but must be a list"),
         ({"scales": [1.0, 0.0]}, "1 entries of scales are not above zero, at positions 1"),
         ({"scales": [-1.0, 1.0]}, "1 entries of scales are not above zero, at positions 0"),
         ({"scales": [1.0]}, r"scales has shape \(1,\), but 2 targets need"),
@@ -67,6 +74,22 @@ def with_entry(name, place, value):
         ({"loss_weights": [1.0, -1.0]}, "1 entries of loss_weights are negative, at positions 1"),
         ({"loss_weights": [0.0, 0.0]}, "all loss weights are zero"),
         ({"loss_weights": [1.0, np.inf]}, "1 entries of loss_weights are not finite"),
+        ({"scale_floor": 0.0}, "scale_floor is 0.0, but must be a finite number above 0"),
+        ({"scale_floor": -1}, "scale_floor is -1, but must be"),
+        ({"scale_floor": np.nan}, "scale_floor is nan, but must be"),
+        ({"groups": ["a"]}, r"groups has shape \(1,\), but 2 targets need \(2,\)"),
+        ({"groups": [0.0, np.nan]}, "groups has entries that are not finite"),
+        ({"group_multipliers": {"a": 2.0}}, "group_multipliers requires groups"),
+        (
+            {"groups": ["a", "b"], "group_multipliers": {"c": 2.0}},
+            r"group_multipliers key c not found in groups, which has \['a', 'b'\]",
+        ),
+        (
+            {"groups": ["a", "b"], "group_multipliers": {"a": -1.0}},
+            r"group_multipliers\[a\] is -1.0, but must be",
+        ),
+        ({"groups": ["a", "b"], "group_multipliers": [1.0, 2.0]}, "must map groups to factors"),
+        ({"groups": [0, 0], "group_multipliers": {0: 0}}, "all loss weights are zero"),
     ],
 )
 def test_input_that_cannot_be_right_is_refused_with_its_place(changed, message):
@@ -92,9 +115,17 @@ def test_input_that_cannot_be_right_is_refused_with_its_place(changed, message):
 )
 def test_constraints_of_any_kind_make_the_same_problem(form):
     problem = build(constraints=form(GOOD["constraints"]))
-    assert isinstance(problem.constraints, sp.csr_array)
-    assert problem.constraints.dtype == np.float64
+    assert isinstance(problem.constraints, sp.csc_array)
+    assert problem.constraints.dtype == np.float32
+    assert problem.constraints.indices.dtype == problem.constraints.indptr.dtype == np.int32
     assert (problem.constraints.toarray() == GOOD["constraints"]).all()
+    assert problem.digest() == build().digest()
+
+
+def test_float32_carries_a_coefficient_to_a_part_in_ten_million():
+    given = np.random.default_rng(0).lognormal(0.0, 20.0, (30, 40))
+    problem = CalibrationProblem(given, np.ones(30), np.ones(40))
+    np.testing.assert_allclose(problem.constraints.toarray(), given, rtol=1e-7)
 
 
 def test_vectors_may_be_tensors_lists_and_whole_numbers():
@@ -137,8 +168,13 @@ def test_a_problem_cannot_be_changed():
     problem = build()
     with pytest.raises(AttributeError):
         problem.values = np.ones(2)
-    with pytest.raises(ValueError, match="read-only"):
-        problem.values[0] = 1.0
+    matrix = problem.constraints
+    for array in (
+        *(matrix.data, matrix.indices, matrix.indptr),
+        *(problem.values, problem.design_weights, problem.scales, problem.loss_weights),
+    ):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
 
 
 def test_without_more_said_targets_count_alike_over_their_size_but_at_least_one():
@@ -151,6 +187,112 @@ def test_without_more_said_targets_count_alike_over_their_size_but_at_least_one(
 
 def test_loss_weights_are_shares():
     assert build(loss_weights=[3, 1]).loss_weights.tolist() == [0.75, 0.25]
+
+
+def test_the_floor_is_the_least_scale():
+    problem = build(values=[-4.0, 0.25], scale_floor=2.5)
+    assert problem.scales.tolist() == [4.0, 2.5]
+
+
+def test_groups_count_alike_however_many_targets_each_has():
+    grouped = five_targets(groups=["tax", "tax", "tax", "people", "people"])
+    np.testing.assert_allclose(grouped.loss_weights, [1 / 6, 1 / 6, 1 / 6, 1 / 4, 1 / 4])
+
+
+def test_groups_may_be_numbers_and_one_of_its_own_for_each_changes_nothing():
+    assert five_targets(groups=[3, 1, 2, 7, 5]).loss_weights.tolist() == [0.2] * 5
+    by_number = five_targets(groups=[0, 0, 0, 1, 1]).loss_weights
+    assert (by_number == five_targets(groups=list("aaabb")).loss_weights).all()
+
+
+def test_a_groups_share_is_divided_by_its_targets_loss_weights():
+    grouped = five_targets(groups=list("aaabb"), loss_weights=[1, 1, 2, 0, 5])
+    np.testing.assert_allclose(grouped.loss_weights, [1 / 8, 1 / 8, 1 / 4, 0, 1 / 2])
+
+
+def test_a_group_without_loss_weight_leaves_the_loss_to_the_others():
+    grouped = five_targets(groups=list("aaabb"), loss_weights=[1, 1, 2, 0, 0])
+    np.testing.assert_allclose(grouped.loss_weights, [1 / 4, 1 / 4, 1 / 2, 0, 0])
+
+
+def test_a_multiplier_raises_its_group_against_the_others():
+    grouped = five_targets(groups=list("aaabb"), group_multipliers={"b": 3.0})
+    np.testing.assert_allclose(grouped.loss_weights, [1 / 12, 1 / 12, 1 / 12, 3 / 8, 3 / 8])
+    without = five_targets(groups=list("aaabb"), group_multipliers={"a": 0})
+    np.testing.assert_allclose(without.loss_weights, [0, 0, 0, 1 / 2, 1 / 2])
+
+
+def test_targets_set_aside_do_not_count_and_the_others_share_the_loss():
+    problem = build(loss_weights=[3, 1], target_names=["north", "south"])
+    left = problem.without(np.array([True, False]))
+    assert left.loss_weights.tolist() == [0.0, 1.0]
+    assert problem.loss_weights.tolist() == [0.75, 0.25]
+    assert left.constraints is problem.constraints
+    assert left.target_names == problem.target_names
+    assert (left.values == problem.values).all()
+    assert (left.scales == problem.scales).all()
+    with pytest.raises(ValueError, match="read-only"):
+        left.loss_weights[0] = 1.0
+
+
+def test_shares_of_the_loss_keep_their_ratio_when_targets_are_set_aside():
+    left = five_targets(loss_weights=[1, 2, 3, 4, 0]).without(np.array([1, 0, 0, 0, 0], dtype=bool))
+    np.testing.assert_allclose(left.loss_weights, [0, 2 / 9, 3 / 9, 4 / 9, 0])
+    twice = left.without(np.array([0, 0, 0, 1, 0], dtype=bool))
+    np.testing.assert_allclose(twice.loss_weights, [0, 2 / 5, 3 / 5, 0, 0])
+
+
+def test_some_target_must_be_left_to_fit():
+    with pytest.raises(InputError, match="no target would count in the loss: leave some in"):
+        build(loss_weights=[1.0, 0.0]).without(np.array([True, False]))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        with_entry("constraints", (0, 0), 1.5),
+        {"constraints": GOOD["constraints"][:, [0, 2, 1]]},
+        {"constraints": GOOD["constraints"][[1, 0]]},
+        with_entry("values", 1, 5.5),
+        with_entry("design_weights", 2, 3.5),
+        {"scale_floor": 4.5},
+        {"scales": [4.0, 6.0]},
+        {"loss_weights": [1.0, 2.0]},
+        {"groups": ["a", "b"], "group_multipliers": {"a": 2.0}},
+        {
+            "constraints": np.hstack([GOOD["constraints"], np.zeros((2, 1))]),
+            "design_weights": np.array([1.0, 2.0, 3.0, 0.0]),
+        },
+    ],
+    ids=str,
+)
+def test_the_digest_tells_problems_apart_that_are_fitted_differently(changed):
+    assert build(**changed).digest() != build().digest()
+
+
+def test_the_digest_is_that_of_what_a_fit_depends_on():
+    digest = build().digest()
+    assert len(digest) == 64
+    assert int(digest, 16) > 0
+    assert build(target_names=["north", "south"], loss_weights=[2, 2]).digest() == digest
+    hidden = np.array([True, False])
+    assert build().without(hidden).digest() == build(loss_weights=[0, 1]).digest() != digest
+
+
+@pytest.mark.parametrize("coefficients", [1, 3, 7, 10_000])
+def test_estimates_are_exact_however_many_coefficients_are_taken_at_a_time(
+    coefficients, monkeypatch
+):
+    problem = random_survey(50, 6, without_weight=10)
+    weights = problem.design_weights / 7
+    expected = problem.constraints.toarray().astype(np.float64) @ weights
+    monkeypatch.setattr("l0.survey.problem._BLOCK", coefficients)
+    np.testing.assert_allclose(problem.estimates(weights), expected, rtol=1e-14)
+
+
+def test_estimates_of_a_problem_without_any_coefficient_are_zero():
+    problem = CalibrationProblem(np.zeros((2, 3)), [1.0, 2.0], [1.0, 1.0, 1.0])
+    assert problem.estimates([1.0, 2.0, 3.0]).tolist() == [0.0, 0.0]
 
 
 def test_errors_are_signed_for_targets_above_below_and_at_zero():

@@ -21,7 +21,7 @@ PREFIX = "![plot](data:image/png;base64,"
 
 _GATES = pl.DataFrame(
     {
-        "stage": "gates", "epoch": np.arange(0, 1_000, 10), "epochs": 1_000,
+        "stage": "selection", "epoch": np.arange(0, 1_000, 10), "epochs": 1_000,
         "loss": np.geomspace(0.5, 0.03, 100), "penalty": 0.01, "records": 200_000,
         "budget": np.geomspace(200_000, 20_000, 100),
         "expected_count": np.geomspace(200_000, 20_000, 100),

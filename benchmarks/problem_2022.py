@@ -1,0 +1,64 @@
+"""The pipeline's own problem of 2022 from the tables of the last ``make run``, and its judges."""
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from l0.survey import CalibrationProblem
+from l0.survey.losses import mean_loss
+from l0.survey.weights import effective_sample_size, weight_ratios
+from l0_pipeline.logic import fit, matrix
+from l0_pipeline.logic.calibration import fitted_problem
+from l0_pipeline.settings import DATA_DIR, DEFAULT_YEAR
+
+LOSS = "capped_relative"
+
+
+class Quality(NamedTuple):
+    """What a set of weights is judged by, all at once."""
+
+    loss: float
+    held_out: float
+    effective_sample_size: float
+    largest_ratio: float
+
+
+def load() -> tuple[CalibrationProblem, CalibrationProblem]:
+    """The fitted targets, and those that were held out, on the same households."""
+    path = DATA_DIR / "arrays" / "constraint_matrix" / f"{DEFAULT_YEAR}.npz"
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: `make run` builds it.")
+    with np.load(path) as file:
+        arrays = dict(file)
+    targets = table("target_accounting")
+    design = table("calibrated_weights")["scaled_design_weight"].to_numpy()
+    rows = matrix.in_matrix_order(targets, arrays)
+    held_out = rows["role"] == "held_out"
+    chosen = rows.filter(held_out)
+    judged = CalibrationProblem(
+        matrix.from_arrays(arrays)[held_out.to_numpy()],
+        chosen["value"].to_numpy(),
+        design,
+        target_names=chosen["target_id"].to_list(),
+        scales=chosen["scale"].to_numpy(),
+        loss_weights=fit.importance(chosen),
+    )
+    return fitted_problem(arrays, targets, design_weights=design), judged
+
+
+def table(name: str) -> pl.DataFrame:
+    """A table of the last build."""
+    return pl.read_parquet(DATA_DIR / "tables" / name / f"{DEFAULT_YEAR}.parquet")
+
+
+def quality(
+    problem: CalibrationProblem, held_out: CalibrationProblem, weights: np.ndarray
+) -> Quality:
+    """Judge weights (households,) on fitted and held-out targets."""
+    return Quality(
+        mean_loss(LOSS, problem.relative_errors(weights), problem.loss_weights),
+        mean_loss(LOSS, held_out.relative_errors(weights), held_out.loss_weights),
+        effective_sample_size(weights),
+        float(weight_ratios(weights, problem.design_weights).max()),
+    )

@@ -1,0 +1,169 @@
+"""What a smaller file costs: size, loss, held-out error and effective sample size along one path.
+
+Gates are trained to the largest budget as in any fit. From there they go on to the next smaller
+one, and so on: what they have learned is kept, and epochs get cheaper as records leave. At each
+budget the selection is refitted as ``calibrate`` would.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from l0.errors import InputError
+from l0.inputs import whole
+from l0.survey.calibrate import CalibrationResult
+from l0.survey.calibration import Calibration
+from l0.survey.checkpoint import Journal
+from l0.survey.device import choose_device
+from l0.survey.diagnostics import diagnose
+from l0.survey.gated_fit import GatedFitSettings
+from l0.survey.history import OnProgress
+from l0.survey.losses import loss_named, mean_loss
+from l0.survey.operator import SparseOperator
+from l0.survey.problem import CalibrationProblem
+from l0.survey.refit import RefitSettings
+from l0.survey.stage import run
+from l0.survey.validation import chosen
+
+# of a first selection's epochs, for each further budget
+_SHARE_OF_EPOCHS = 0.25
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """One size, and how good it is."""
+
+    budget: int
+    loss: float  # of the fitted targets
+    held_out_error: float  # the same loss of targets that were held out; nan without any
+    effective_sample_size: float
+    max_weight_ratio: float
+    result: CalibrationResult
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Points from the largest budget to the smallest, and the one suggested."""
+
+    points: tuple[FrontierPoint, ...]
+    suggested: FrontierPoint
+
+
+def frontier(
+    problem: CalibrationProblem,
+    budgets: Sequence[int],
+    *,
+    held_out: CalibrationProblem | None = None,
+    tolerance: float = 0.05,
+    loss: str = "capped_relative",
+    seed: int = 0,
+    device: str = "auto",
+    settings: GatedFitSettings | None = None,
+    refit_settings: RefitSettings | None = None,
+    on_progress: OnProgress | None = None,
+) -> Frontier:
+    """Calibrate to every budget of a list along one warm path.
+
+    The point suggested is the smallest size whose error is larger than the least along the path
+    by no more than ``tolerance``: the held-out error, or the loss where nothing is held out.
+
+    Args:
+        problem: constraints, values and design weights.
+        budgets: how many records to keep; at least two different numbers, in any order.
+        held_out: targets of the same records that are never fitted.
+        tolerance: by what share the suggested point may be worse than the best.
+        loss: as in ``calibrate``.
+        seed: of all noise.
+        device: "auto", "cpu" or "cuda".
+        settings: of the gated fit to the largest budget.
+        refit_settings: of every refit; its penalty is chosen at the largest budget if not given.
+        on_progress: called with each record of the history.
+
+    Raises:
+        InputError: budgets that cannot be had, or held-out targets of other records.
+    """
+    sizes = sorted({int(whole("budget", budget, least=1)) for budget in budgets}, reverse=True)
+    if len(sizes) < 2:
+        raise InputError(
+            f"budgets are {list(budgets)}, but a frontier needs at least two different ones."
+        )
+    for size in sizes:
+        problem.check_budget(size)
+    if held_out is not None and held_out.n_records != problem.n_records:
+        raise InputError(
+            f"held_out has {held_out.n_records:,} records, but the problem has "
+            f"{problem.n_records:,}. Build both from the same records, in the same order."
+        )
+    selecting = settings or GatedFitSettings()
+    refitting = refit_settings or RefitSettings()
+    operator = SparseOperator.of(problem, choose_device(device))
+    path = Calibration(
+        problem=problem,
+        operator=operator,
+        budget=sizes[0],
+        settings=selecting,
+        loss=loss,
+        start=problem.design_weights,
+        seed=seed,
+        journal=Journal(None, fit="", shards=operator.shards),
+        on_progress=on_progress,
+    )
+    validation = path.choose_penalty(refitting) if refitting.penalty is None else ()
+    if refitting.penalty is None:
+        refitting = replace(refitting, penalty=chosen(validation))
+    diagnosis = diagnose(problem)
+    fit = selecting.stage(
+        problem,
+        operator,
+        budget=sizes[0],
+        loss=loss_named(loss),
+        seed=seed,
+        start=problem.design_weights,
+    )
+    points = []
+    for size in sizes:
+        if size != sizes[0]:
+            fit.go_on_to(size, epochs=max(1, round(_SHARE_OF_EPOCHS * selecting.epochs)))
+        fit.name = f"selection of {size}"
+        run(fit, journal=path.journal, tell=path.tell)
+        selection = fit.selection()
+        result = CalibrationResult.of(
+            problem,
+            selection,
+            refitted=path.refit(selection, refitting, name=f"refit of {size}"),
+            validation=validation,
+            loss=loss,
+            history=tuple(path.journal.history),
+            diagnosis=diagnosis,
+        )
+        points.append(_point(size, result, held_out, loss=loss))
+    return Frontier(tuple(points), _suggested(points, tolerance=tolerance))
+
+
+def _point(
+    size: int, result: CalibrationResult, held_out: CalibrationProblem | None, *, loss: str
+) -> FrontierPoint:
+    error = np.nan
+    if held_out is not None:
+        errors = held_out.relative_errors(result.weights)
+        error = mean_loss(loss, errors, held_out.loss_weights)
+    return FrontierPoint(
+        budget=size,
+        loss=result.loss,
+        held_out_error=error,
+        effective_sample_size=result.effective_sample_size,
+        max_weight_ratio=result.realized_max_weight_ratio,
+        result=result,
+    )
+
+
+def _suggested(points: Sequence[FrontierPoint], *, tolerance: float) -> FrontierPoint:
+    def error(point: FrontierPoint) -> float:
+        return point.loss if np.isnan(point.held_out_error) else point.held_out_error
+
+    least = min(error(point) for point in points)
+    return min(
+        (point for point in points if error(point) <= (1 + tolerance) * least),
+        key=lambda point: point.budget,
+    )
