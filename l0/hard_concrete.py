@@ -333,7 +333,11 @@ class _Logistic(torch.autograd.Function):
         return gradients[0] * slope
 
 
-_logistic: Callable[..., Tensor] = _Logistic.apply
+def _logistic(values: Tensor) -> Tensor:
+    # what autograd does not record is spared its bookkeeping, longer than the work on few gates
+    recorded = values.requires_grad and torch.is_grad_enabled()
+    logistic: Callable[..., Tensor] = _Logistic.apply if recorded else _Logistic.forward
+    return logistic(values)
 
 
 class _Gate(torch.autograd.Function):
@@ -359,10 +363,9 @@ class _Gate(torch.autograd.Function):
         return slope.mul_(gradients[0]), None, None, None, None
 
 
-_apply: Callable[..., Tensor] = _Gate.apply
-
-
 def _gate(
     log_alpha: Tensor, noise: Tensor, temperature: float, stretch: tuple[float, float]
 ) -> Tensor:
-    return _apply(log_alpha, noise, temperature, *stretch)
+    recorded = log_alpha.requires_grad and torch.is_grad_enabled()
+    gate: Callable[..., Tensor] = _Gate.apply if recorded else _Gate.forward
+    return gate(log_alpha, noise, temperature, *stretch)

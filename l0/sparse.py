@@ -224,7 +224,8 @@ class SparseL0Linear(GatedVector):
             gate = self._sample_gates(generator)
             kept = coefficients * gate
             # features about their means: what a column has in common is the intercept's
-            error = operator.estimates(kept) - offset @ kept + intercept - response
+            estimates = operator.estimates(kept).float()
+            error = estimates - offset @ kept + intercept - response
             pull = (2 / len(error)) * error
             worth = operator.adjoint(pull) - offset * pull.sum()
             chance = self.get_open_probability()

@@ -23,6 +23,7 @@ from l0_pipeline.settings import PROJECT_DIR
 HOUSEHOLDS = 8_000
 BUDGET = 2_500
 YEAR = "2022"
+_DAGSTER = str(Path(sys.executable).with_name("dagster"))
 FIGURES = ("irs_soi_pub1304_table_1_2", "irs_soi_pub1304_table_1_4", "census", "usda")
 
 
@@ -40,7 +41,7 @@ class Build:
     def dagster(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The dagster command line in this build's instance."""
         return subprocess.run(
-            [str(Path(sys.executable).with_name("dagster")), *arguments],
+            [_DAGSTER, *arguments],
             cwd=PROJECT_DIR,
             env=self.environment,
             capture_output=True,
@@ -50,9 +51,13 @@ class Build:
 
     def materialize(self, selection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`dagster asset materialize` of one partition, as continuous integration runs it."""
+        return self.dagster(*self.command(selection, *arguments)[1:])
+
+    def command(self, selection: str, *arguments: str) -> list[str]:
+        """What a shell would be told to materialize one partition."""
         module = ("-m", "l0_pipeline.definitions")
         chosen = ("--select", selection, "--partition", YEAR)
-        return self.dagster("asset", "materialize", *module, *chosen, *arguments)
+        return [_DAGSTER, "asset", "materialize", *module, *chosen, *arguments]
 
     def instance(self) -> dg.DagsterInstance:
         """The Dagster instance that holds the build's history."""

@@ -1,6 +1,7 @@
 """What weights must satisfy whatever it costs: bounds on each, and on their total."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from l0.survey.problem import Vector
 SMALLEST_RATIO = 1e-3
 Total = str | float | tuple[float, float]
 _ROUNDS = 200
+# relative error of a sum of weights
+_ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class WeightBounds:
         if max_ratio is not None:
             # a weight on its bound, divided by the reference again, must not come out above it
             upper = np.where(upper / reference > max_ratio, np.nextafter(upper, 0.0), upper)
+        if min_ratio is not None:
+            lower = np.where(lower / reference < min_ratio, np.nextafter(lower, np.inf), lower)
         if min_weight is not None:
             lower = np.maximum(lower, min_weight)
         if max_weight is not None:
@@ -60,7 +65,8 @@ class WeightBounds:
                 "min_weight."
             )
         band = total_band(total, design_total=design_total)
-        if band is not None and not (lower.sum() <= band[1] and band[0] <= upper.sum()):
+        reach = lower.sum() * (1 - _ROUNDING), upper.sum() * (1 + _ROUNDING)
+        if band is not None and not (reach[0] <= band[1] and band[0] <= reach[1]):
             raise InputError(
                 f"the total is to lie between {band[0]:,.6g} and {band[1]:,.6g}, but the bounds "
                 f"of the weights leave it between {lower.sum():,.6g} and {upper.sum():,.6g}. "
@@ -110,14 +116,14 @@ def total_band(total: Total, *, design_total: float) -> tuple[float, float] | No
     Raises:
         InputError: none of these.
     """
-    if total == "free":
-        return None
-    if total == "fixed":
-        return design_total, design_total
-    try:
-        ends = [float(end) for end in (total if isinstance(total, tuple | list) else (total,) * 2)]
-    except (TypeError, ValueError):
-        ends = []
+    if isinstance(total, str):
+        if total == "free":
+            return None
+        ends = [design_total] * 2 if total == "fixed" else []
+    else:
+        given = total if isinstance(total, tuple | list) else (total, total)
+        real = all(isinstance(end, Real) and not isinstance(end, bool) for end in given)
+        ends = [float(end) for end in given] if real else []
     if len(ends) != 2 or not 0 < ends[0] <= ends[1] < np.inf:
         raise InputError(
             f"total is {total!r}, but must be 'free', 'fixed', a number above zero or two of "

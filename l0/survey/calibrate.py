@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from l0.errors import InputError
 from l0.inputs import refuse, vector, whole
 from l0.survey.bounds import Total
-from l0.survey.calibration import Calibration, SelectionSettings, settings_of
+from l0.survey.calibration import DEFAULT_METHOD, Calibration, SelectionSettings, settings_of
 from l0.survey.checkpoint import Checkpoint, Journal
 from l0.survey.device import choose_device
 from l0.survey.diagnostics import Diagnosis, TargetError, diagnose, worst_targets
@@ -102,7 +102,7 @@ def calibrate(
     problem: CalibrationProblem,
     *,
     budget: int | None,
-    method: str = "hard_concrete",
+    method: str = DEFAULT_METHOD,
     loss: str = "capped_relative",
     max_weight_ratio: float | None = MAX_WEIGHT_RATIO,
     min_weight_ratio: float | None = None,
@@ -156,7 +156,13 @@ def calibrate(
     if budget is not None:
         problem.check_budget(budget)
     first = problem.design_weights if start is None else _checked_start(problem, start)
-    facts = (budget, selecting, refitting, loss, whole("seed", seed, least=0))
+    facts = (
+        None if budget is None else int(budget),
+        selecting,
+        refitting,
+        loss,
+        whole("seed", seed, least=0),
+    )
     operator = SparseOperator.of(problem, choose_device(device))
     fit = "" if checkpoint is None else _fingerprint(problem, first, operator.device, facts)
     diagnosis = diagnose(problem)
@@ -229,8 +235,11 @@ def _refit_settings(
 
 def _checked_start(problem: CalibrationProblem, start: Vector) -> Vector:
     given = vector("start", start, problem.n_records, "records")
-    bad = (problem.design_weights > 0) & (given.astype(np.float32) <= 0)
-    refuse("start", bad, "not above zero", "A weight of zero can never grow: raise it a little.")
+    with np.errstate(over="ignore"):
+        short = given.astype(np.float32)
+    bad = (problem.design_weights > 0) & ~((short > 0) & (short < np.inf))
+    move = "A weight of zero can never grow: raise it a little."
+    refuse("start", bad, "not above zero or not finite in float32", move)
     return given
 
 

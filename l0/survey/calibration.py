@@ -4,7 +4,7 @@ Each stage is done once: what a journal says is over is not done again.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class SelectionSettings(Protocol):
         problem: CalibrationProblem,
         operator: SparseOperator,
         *,
-        budget: int | None,
+        budget: Any,  # a number; the penalised fit takes None too
         loss: Loss,
         seed: int,
         start: Vector,
@@ -54,6 +54,7 @@ class SelectionSettings(Protocol):
         """The fit of a problem, at its first epoch."""
 
 
+DEFAULT_METHOD = "hard_concrete"
 METHODS: dict[str, type] = {
     "hard_concrete": GatedFitSettings,
     "gradual_pruning": GradualPruningSettings,
@@ -162,14 +163,14 @@ def settings_of(
     Raises:
         InputError: an unknown method, or settings that are not used.
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise InputError(f"method is {method!r}, but must be one of {', '.join(METHODS)}.")
     own = METHODS[method]
     if budget is None and own is not PenalisedFitSettings:
-        if given is not None:
+        if given is not None or method != DEFAULT_METHOD:
             raise InputError(
-                "settings of a selection were given, but budget=None keeps every record. Give a "
-                "budget, or leave the settings out."
+                f"method {method!r} or settings of a selection were given, but budget=None keeps "
+                "every record. Give a budget, or leave them out."
             )
         return None
     if given is None:

@@ -138,11 +138,15 @@ class FirstOrder:
         band = self._support.bounds.total
         if band is None:
             return gradient
+        # those that stand on a bound of their own do not give way
+        moving = weights * (
+            (self._log_weights > self._lowest) & (self._log_weights < self._highest)
+        )
         total, outward, square = self._operator.totals(
-            weights, -gradient * weights, weights.square()
+            weights, -gradient * moving, weights * moving
         )
         at_most, at_least = total >= band[1] * (1 - _ON_BOUND), total <= band[0] * (1 + _ON_BOUND)
-        if (at_most and outward > 0) or (at_least and outward < 0):
+        if square > 0 and ((at_most and outward > 0) or (at_least and outward < 0)):
             return gradient + weights * (outward / square)
         return gradient
 
@@ -152,7 +156,12 @@ class FirstOrder:
         band = self._support.bounds.total
         if band is None:
             return inside
-        (total,) = self._operator.totals(inside.exp())
+        moves = (log_weights > self._lowest) & (log_weights < self._highest)
+        weights = inside.exp()
+        total, moving = self._operator.totals(weights, weights * moves)
         wanted = min(max(total, band[0]), band[1])
         # one factor a step is enough: the next steps mend what clipping takes back
+        needed = moving + wanted - total
+        if moving > 0 and needed > 0:
+            return inside + moves * float(np.log(needed / moving))
         return inside + float(np.log(wanted / total))

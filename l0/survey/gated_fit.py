@@ -26,7 +26,7 @@ from l0.survey.gate_noise import sampled_gates
 from l0.survey.history import EpochRecord, refuse_lost
 from l0.survey.losses import Loss
 from l0.survey.operator import SparseOperator
-from l0.survey.pool import Pool
+from l0.survey.pool import Pool, selection_penalty
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.selected import SMALLEST_GATE, Selection
 from l0.survey.settings import check_settings
@@ -53,7 +53,9 @@ class GatedFitSettings:
     noise_share: float = 0.3  # of the epochs, with random gates
     leak: float = 0.1  # share of the pull left beyond a cap
     smoothing: float = 0.02  # errors below it pull in proportion to their size
-    penalty: float = 0.1  # Kullback-Leibler, towards the scaled design weights
+    # Kullback-Leibler, towards the scaled design weights; without, the share of records kept, but
+    # no more than ``LARGEST_PENALTY``
+    penalty: float | None = None
 
     def __post_init__(self) -> None:
         bounds = {
@@ -72,7 +74,7 @@ class GatedFitSettings:
         problem: CalibrationProblem,
         operator: SparseOperator,
         *,
-        budget: int | None,
+        budget: int,
         loss: Loss,
         seed: int,
         start: Vector,
@@ -82,7 +84,7 @@ class GatedFitSettings:
         return GatedFit(
             problem,
             operator,
-            budget=budget or operator.shape[1],
+            budget=budget,
             targets=targets,
             settings=self,
             seed=seed,
@@ -120,6 +122,7 @@ class GatedFit:
         self._pool = Pool(problem, operator, start=start)
         self._total = float(problem.design_weights.sum())
         self._from = self._pool.initial_size
+        self._strength = selection_penalty(settings.penalty, self._pool, budget) / self._total
         self._last = max(1, int(settings.epochs * settings.budget_share))
         self._shift = 0.0
 
@@ -143,7 +146,7 @@ class GatedFit:
         (open_design,) = totals(probability * pool.design)
         reference = pool.design * (self._total / open_design)
         distance = pool.log_weights - reference.log()
-        strength = settings.penalty / self._total
+        strength = self._strength
         record = None
         if recorded:
             divergence = gate * (weights * distance - weights + reference)
@@ -182,6 +185,7 @@ class GatedFit:
         )
         self.epoch, self.epochs = 0, epochs
         self._from, self._budget = self._budget, budget
+        self._strength = selection_penalty(settings.penalty, self._pool, budget) / self._total
         self._last = max(1, int(epochs * settings.budget_share))
 
     def selection(self) -> Selection:

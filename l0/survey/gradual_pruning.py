@@ -18,7 +18,7 @@ from l0.survey.budget import scheduled_budget
 from l0.survey.history import EpochRecord, refuse_lost
 from l0.survey.losses import Loss
 from l0.survey.operator import SparseOperator
-from l0.survey.pool import Pool
+from l0.survey.pool import Pool, selection_penalty
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.selected import Selection
 from l0.survey.settings import check_settings
@@ -36,7 +36,9 @@ class GradualPruningSettings:
     budget_power: float = 1.5
     leak: float = 0.1  # share of the pull left beyond a cap
     smoothing: float = 0.02  # errors below it pull in proportion to their size
-    penalty: float = 0.1  # Kullback-Leibler, towards the scaled design weights
+    # Kullback-Leibler, towards the scaled design weights; without, the share of records kept, but
+    # no more than ``LARGEST_PENALTY``
+    penalty: float | None = None
 
     def __post_init__(self) -> None:
         bounds = {
@@ -54,7 +56,7 @@ class GradualPruningSettings:
         problem: CalibrationProblem,
         operator: SparseOperator,
         *,
-        budget: int | None,
+        budget: int,
         loss: Loss,
         seed: int,  # noqa: ARG002 nothing here is random
         start: Vector,
@@ -64,7 +66,7 @@ class GradualPruningSettings:
         return GradualPruning(
             problem,
             operator,
-            budget=budget or operator.shape[1],
+            budget=budget,
             targets=targets,
             settings=self,
             start=start,
@@ -99,6 +101,7 @@ class GradualPruning:
         self._pool = Pool(problem, operator, start=start)
         self._total = float(problem.design_weights.sum())
         self._last = max(1, int(settings.epochs * settings.budget_share))
+        self._strength = selection_penalty(settings.penalty, self._pool, budget) / self._total
 
     def step(self, *, recorded: bool) -> EpochRecord | None:
         """One epoch: a cut where one is due, one step of the weights."""
@@ -118,7 +121,7 @@ class GradualPruning:
         (design,) = totals(pool.design)
         reference = pool.design * (self._total / design)
         distance = pool.log_weights - reference.log()
-        strength = settings.penalty / self._total
+        strength = self._strength
         record = None
         if recorded:
             (divergence,) = totals(weights * distance - weights + reference)

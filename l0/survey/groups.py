@@ -39,7 +39,13 @@ def group_factors(
         if multipliers is not None:
             raise InputError(f"{multiplier_name} requires {group_name} to be set.")
         return np.ones(targets)
-    given = np.asarray(groups)
+    try:
+        given = np.asarray(groups)
+        known, member = np.unique(given, return_inverse=True)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{group_name} must be one number or one name a target, all of a kind: {error}."
+        ) from error
     if given.shape != (targets,):
         raise InputError(
             f"{group_name} has shape {given.shape}, but {targets} targets need ({targets},)."
@@ -48,7 +54,6 @@ def group_factors(
         raise InputError(f"{group_name} has entries that are not finite: name every group.")
     if multipliers is not None and not isinstance(multipliers, Mapping):
         raise InputError(f"{multiplier_name} must map groups to factors, as {{0: 2.0}} does.")
-    known, member = np.unique(given, return_inverse=True)
     factors = np.ones(targets)
     if normalize:
         weights = np.ones(targets) if loss_weights is None else loss_weights

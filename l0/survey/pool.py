@@ -15,6 +15,8 @@ from l0.survey.selected import best
 
 # the logarithm of a record without any coefficient must stay finite
 _SMALLEST_NORM = 1e-30
+# of the penalty of a selection where none is given
+LARGEST_PENALTY = 0.07
 # records leave the matrix together, once this much of it would be saved
 _WORTH_A_CUT = 0.25
 
@@ -107,3 +109,11 @@ class Pool:
             adam: Adam = getattr(self, name)
             adam.mean, adam.square = mine(f"{name}.mean"), mine(f"{name}.square")
             adam.steps = int(state[f"{name}.steps"])
+
+
+def selection_penalty(given: float | None, pool: Pool, budget: int) -> float:
+    """How strongly weights are held near the design while records are chosen.
+
+    The fewer records are to carry the totals, the further each must move.
+    """
+    return min(LARGEST_PENALTY, budget / pool.initial_size) if given is None else given

@@ -25,6 +25,8 @@ Vector = NDArray[np.float64]
 # coefficients turned to float64 at a time, so that exact estimates need no second matrix
 _BLOCK = 2_000_000
 _MOST_COEFFICIENTS = 2**31 - 1
+# products of weights and coefficients are made in float32
+_SMALLEST_WEIGHT, _LARGEST_WEIGHT = 1e-20, 1e20
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -50,7 +52,7 @@ class CalibrationProblem:
         group_multipliers: Mapping[Any, float] | None = None,
         loss_weights: ArrayLike | None = None,
         scales: ArrayLike | None = None,
-        scale_floor: float = 1.0,
+        scale_floor: float | None = None,
     ) -> None:
         """Check and copy everything once; nothing is changed afterwards.
 
@@ -65,7 +67,7 @@ class CalibrationProblem:
             group_multipliers: a factor for the loss of some groups.
             loss_weights: how much each target's error counts, at least 0; equal without.
             scales: what an error is divided by; ``max(|value|, scale_floor)`` without.
-            scale_floor: the least scale, in the unit of the values.
+            scale_floor: the least scale, in the unit of the values; 1 without.
 
         Raises:
             InputError: lengths that do not fit, or numbers that are not finite.
@@ -81,11 +83,15 @@ class CalibrationProblem:
         design = _vector("design_weights", design_weights, records, "records")
         names = _names(target_names, targets)
         refuse("design_weights", design < 0, "negative", "Set it to zero to leave a record out.")
+        lost = (design > 0) & ~((design > _SMALLEST_WEIGHT) & (design < _LARGEST_WEIGHT))
+        refuse("design_weights", lost, "beyond float32", "Give weights in another unit.")
         if not design.any():
             raise InputError("all design weights are zero: no record can be kept.")
-        floor = positive("scale_floor", scale_floor)
         if scales is None:
+            floor = 1.0 if scale_floor is None else positive("scale_floor", scale_floor)
             scales_ = np.maximum(np.abs(values_), floor)
+        elif scale_floor is not None:
+            raise InputError("scales and scale_floor were both given: scales are their own floor.")
         else:
             scales_ = _vector("scales", scales, targets, "targets")
         refuse("scales", scales_ <= 0, "not above zero", "Give every target a floor.")
@@ -193,7 +199,13 @@ class CalibrationProblem:
         Raises:
             InputError: no other target counts.
         """
-        left = np.where(targets, 0.0, self.loss_weights)
+        mask = np.asarray(targets)
+        if mask.dtype != bool or mask.shape != (self.n_targets,):
+            raise InputError(
+                f"targets is {mask.dtype} of shape {mask.shape}, but must be a mask: bool, "
+                f"({self.n_targets},)."
+            )
+        left = np.where(mask, 0.0, self.loss_weights)
         if not left.any():
             raise InputError("no target would count in the loss: leave some in.")
         other = object.__new__(CalibrationProblem)

@@ -68,7 +68,7 @@ class RefitSettings:
         }
         check_settings(self, bounds)
         total_band(self.total, design_total=1.0)
-        if self.order not in {"auto", "first", "second"}:
+        if not isinstance(self.order, str) or self.order not in {"auto", "first", "second"}:
             raise InputError(f"order is {self.order!r}, but must be 'auto', 'first' or 'second'.")
         if self.order == "second" and self.penalty == 0:
             raise InputError(
@@ -85,7 +85,9 @@ class RefitResult:
     penalty: float  # the strength used
     validation: tuple[Validation, ...]  # how it was chosen; empty where it was given
     order: str  # "first" or "second"
-    gap: float  # no weights on this support have an objective lower by more than this share
+    # no weights on this support have an objective lower by more than this share, as long as the
+    # same targets stay beyond the cap; nan where there is no penalty, and so no such bound
+    gap: float
     converged: bool
     worst_targets: tuple[TargetError, ...]  # those furthest off
 
@@ -140,6 +142,8 @@ def refit(
     weights = kept.reference
     if start is not None:
         weights = _checked_weights("start", start, len(given))[order]
+    if operator is not None and device is not None:
+        raise InputError("operator and device were both given: an operator has its device.")
     whole = operator or SparseOperator.of(problem, device or torch.device("cpu"))
     journal = journal or Journal(None, fit="", shards=whole.shards)
     tell = on_progress or _tell_nobody
@@ -279,7 +283,9 @@ def _checked_weights(name: str, given: Vector, size: int) -> Vector:
         raise InputError(
             f"{name} has shape {weights.shape}, but a support of {size} records needs ({size},)."
         )
-    bad = int((~np.isfinite(weights) | (weights.astype(np.float32) <= 0)).sum())
+    with np.errstate(over="ignore"):
+        short = weights.astype(np.float32)
+    bad = int((~((short > 0) & (short < np.inf))).sum())
     if bad:
         raise InputError(
             f"{bad} of {size} weights of {name} are not above zero or not finite. A weight of zero "

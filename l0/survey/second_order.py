@@ -57,8 +57,9 @@ class SecondOrder:
             weights, prices = found.weights, found.prices
             before, inside = inside, self._inside(weights)
             if (before == inside).all():
+                objective = found.primal + self._given_up(inside)
                 # an objective of zero has nothing left to gain
-                share = found.gap / found.primal if found.primal > 0 else 0.0
+                share = found.gap / objective if objective > 0 else 0.0
                 return weights, share, found.converged
         return weights, self.gap(weights, prices), False
 
@@ -70,12 +71,14 @@ class SecondOrder:
             prices: (targets,) any; the nearer to the optimum's, the tighter.
         """
         inside = self._inside(weights)
-        bound = self._solved(inside, prices=np.where(inside, prices, 0.0), steps=0).dual
+        solved = self._solved(inside, prices=np.where(inside, prices, 0.0), steps=0)
+        # poor prices say less than that no objective is below zero
+        bound = max(solved.dual, 0.0) + self._given_up(inside)
         losses = self._losses(inside).of(self._errors(weights))
         reference = self.support.reference
         ratio = weights / reference
         divergence = float((reference * (ratio * np.log(ratio) - ratio + 1)).sum())
-        objective = float(losses.sum()) + self._strength * divergence
+        objective = float(losses.sum()) + self._strength * divergence + self._given_up(inside)
         return max(objective - bound, 0.0) / objective if objective > 0 else 0.0
 
     @property
@@ -88,6 +91,10 @@ class SecondOrder:
 
     def _inside(self, weights: Vector) -> NDArray[np.bool_]:  # (targets,)
         return np.abs(self._errors(weights)) < self.loss.cap
+
+    def _given_up(self, inside: NDArray[np.bool_]) -> float:
+        """The loss of the targets beyond the cap, which no step of these problems changes."""
+        return float(self.loss_weights[~inside].sum()) * self.loss.cap if not inside.all() else 0.0
 
     def _losses(self, inside: NDArray[np.bool_]) -> Losses:
         weights = np.where(inside, self.loss_weights, 0.0)

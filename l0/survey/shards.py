@@ -101,9 +101,10 @@ class Shards:
         return bool(self._gather(torch.tensor([flag], device=self.device))[0])
 
     def _gather(self, part: Tensor) -> Tensor:
-        whole = part.new_empty((self.processes * len(part), *part.shape[1:]))
-        dist.all_gather_into_tensor(whole, part.contiguous())
-        return whole
+        part = part.contiguous()
+        parts = [torch.empty_like(part) for _ in range(self.processes)]
+        dist.all_gather(parts, part)
+        return torch.cat(parts)
 
 
 def check_processes(processes: int) -> None:

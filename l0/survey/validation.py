@@ -71,7 +71,7 @@ def validate(
         errors = np.abs(problem.relative_errors(weights)[hidden])
         losses.append(np.minimum(errors, CAP))
     omega = problem.loss_weights[hidden] / problem.loss_weights[hidden].sum()
-    means = [float(omega @ loss) for loss in losses]
+    means = [float((omega * loss).sum()) for loss in losses]
     best = losses[int(np.argmin(means))]
     return tuple(
         Validation(strength, mean, _standard_error(loss - best, omega))
@@ -88,5 +88,5 @@ def chosen(validation: Sequence[Validation]) -> float:
 
 def _standard_error(differences: Vector, omega: Vector) -> float:
     """Of a weighted mean of independent differences."""
-    mean = float(omega @ differences)
+    mean = float((omega * differences).sum())
     return float(np.sqrt(np.square(omega * (differences - mean)).sum()))

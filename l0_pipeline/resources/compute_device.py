@@ -24,8 +24,8 @@ class ComputeDevice(dg.ConfigurableResource["ComputeDevice"]):
         ge=1,
         le=4,
         description=(
-            "1, 2 or 4 processes that share the training run, each on a GPU of its own where there are "
-            "GPUs. The result is the same bit for bit."
+            "1, 2 or 4 processes that share the training run, each on a GPU of its own where "
+            "there are GPUs. The result is the same bit for bit."
         ),
     )
 
@@ -33,6 +33,11 @@ class ComputeDevice(dg.ConfigurableResource["ComputeDevice"]):
         default=CHECKPOINT_SECONDS,
         ge=0,
         description="A training run that is killed loses no more work than this.",
+    )
+
+    checkpoint_folder: str = Field(
+        default=str(CHECKPOINT_DIR),
+        description="Where a training run under way is saved; each run's file is its own.",
     )
 
     def describe(self) -> str:
@@ -57,7 +62,7 @@ class ComputeDevice(dg.ConfigurableResource["ComputeDevice"]):
             processes=self.processes,
             device=self.device,
             checkpoint=Checkpoint(
-                CHECKPOINT_DIR, every_seconds=self.checkpoint_seconds, own_name=True
+                self.checkpoint_folder, every_seconds=self.checkpoint_seconds, own_name=True
             ),
             **options,
         )

@@ -82,11 +82,14 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         le=1,
         description="Errors below it pull in proportion to their size in the selection.",
     )
-    penalty: float = Field(
-        default=0.1,
+    penalty: float | None = Field(
+        default=None,
         ge=0,
         le=100,
-        description="Kullback-Leibler penalty towards the design weights in the selection.",
+        description=(
+            "Kullback-Leibler penalty towards the design weights in the selection; the share of "
+            "households kept, at most 0.07, if null."
+        ),
     )
     refit_epochs: int = Field(default=300, ge=1, le=100_000, description="Epochs without gates.")
     refit_rate: float = Field(default=0.1, gt=0, le=1, description="Adam's rate in the refit.")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from l0.gated_vector import GatedVector
+from l0.survey.adam import Adam
 
 
 def same_state(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -17,7 +18,7 @@ def same_state(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 
 def recorded_gradients(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
-    """The gradients that every step of Adam is given from now on."""
+    """The gradients of all parameters at every step that torch's Adam takes from now on."""
     steps: list[list[Tensor]] = []
 
     class Recording(torch.optim.Adam):
@@ -27,6 +28,19 @@ def recorded_gradients(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
 
     monkeypatch.setattr(torch.optim, "Adam", Recording)
     return steps
+
+
+def gradients_of_every_step(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The gradient of every step that l0's own Adam takes from now on, one vector a step."""
+    gradients: list[Tensor] = []
+    step = Adam.step
+
+    def recording(self: Adam, gradient: Tensor, rate: float) -> Tensor:
+        gradients.append(gradient.clone())
+        return step(self, gradient, rate)
+
+    monkeypatch.setattr(Adam, "step", recording)
+    return gradients
 
 
 def plain_gate(model: GatedVector, noise: Tensor) -> Tensor:

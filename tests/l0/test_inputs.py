@@ -68,7 +68,8 @@ def test_an_entry_that_is_not_finite_is_refused_with_its_place(bad, form):
     spoiled = DENSE.copy()
     spoiled[1, 2] = bad
     with pytest.raises(
-        InputError, match="1 entries of X are not finite, the first in sample 1, feature 2"
+        InputError,
+        match="1 entries of X are not finite in float64, the first in sample 1, feature 2",
     ):
         csr_matrix("X", form(spoiled), row="sample", column="feature")
 

@@ -21,7 +21,7 @@ for module in pkgutil.walk_packages(l0.__path__, "l0."):
 from l0.survey import CalibrationProblem, GatedFitSettings, RefitSettings, calibrate
 
 problem = CalibrationProblem([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], [3.0, 2.0], [1.0, 1.0, 1.0])
-quick = {"gates": GatedFitSettings(epochs=5), "refit_settings": RefitSettings(epochs=5)}
+quick = {"settings": GatedFitSettings(epochs=5), "refit_settings": RefitSettings(epochs=5)}
 result = calibrate(problem, budget=2, device="cpu", **quick)
 sys.exit(0 if len(result.support) == 2 and "torch" in sys.modules else 1)
 """

@@ -6,7 +6,7 @@ import torch
 from toy import signed_totals
 
 from l0.survey import InputError
-from l0.survey.losses import CAP, HUBER_DELTA, LOSSES, loss_named
+from l0.survey.losses import CAP, HUBER_DELTA, LOSSES, loss_named, mean_loss
 from l0.survey.target_loss import TargetLoss
 
 CPU = torch.device("cpu")
@@ -101,6 +101,7 @@ def test_every_loss_is_found_by_its_own_name(name):
 def test_the_loss_is_the_weighted_sum_of_what_each_error_costs(name):
     expected = np.dot(LOSS_WEIGHTS, BY_HAND[name][0])
     assert targets_of(name).value(ERRORS) == pytest.approx(expected)
+    assert mean_loss(name, ERRORS.numpy(), np.array(LOSS_WEIGHTS)) == pytest.approx(expected)
 
 
 def test_errors_are_those_of_the_problem():

@@ -79,6 +79,8 @@ def with_entry(name, place, value):
         ({"scale_floor": np.nan}, "scale_floor is nan, but must be"),
         ({"groups": ["a"]}, r"groups has shape \(1,\), but 2 targets need \(2,\)"),
         ({"groups": [0.0, np.nan]}, "groups has entries that are not finite"),
+        ({"groups": np.array(["a", None], dtype=object)}, "groups must be one number or one name"),
+        ({"groups": [["a"], ["a", "b"]]}, "groups must be one number or one name a target"),
         ({"group_multipliers": {"a": 2.0}}, "group_multipliers requires groups"),
         (
             {"groups": ["a", "b"], "group_multipliers": {"c": 2.0}},
@@ -277,6 +279,20 @@ def test_the_digest_is_that_of_what_a_fit_depends_on():
     assert build(target_names=["north", "south"], loss_weights=[2, 2]).digest() == digest
     hidden = np.array([True, False])
     assert build().without(hidden).digest() == build(loss_weights=[0, 1]).digest() != digest
+
+
+def test_a_problem_read_again_is_the_one_written_to_the_last_digit(tmp_path):
+    path = tmp_path / "problem.npz"
+    whole = random_survey(50, 7, without_weight=5)
+    hidden = whole.without(np.array([0, 1, 0, 0, 1, 0, 0], dtype=bool))
+    named = build(target_names=["Nord", "Süd, sonst"], scales=[3.0, 7.0], loss_weights=[1, 2])
+    for problem in (whole, hidden, named):
+        problem.save(path)
+        again = CalibrationProblem.load(path)
+        assert again.digest() == problem.digest()
+        assert again.target_names == problem.target_names
+        with pytest.raises(ValueError, match="read-only"):
+            again.loss_weights[0] = 1.0
 
 
 @pytest.mark.parametrize("coefficients", [1, 3, 7, 10_000])

@@ -1,6 +1,7 @@
 """Laws of weights on a fixed support: known optima, bounds, the penalty's choice, refusals."""
 
 from dataclasses import fields
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -20,8 +21,12 @@ from l0.survey.operator import SparseOperator
 from l0.survey.validation import FEWEST_TARGETS, STRENGTHS, WITHOUT_VALIDATION
 from l0.survey.weights import scaled_design_weights
 
-LONG = 1_500
+LONG = 600
+# the second order needs no good start
+EPOCHS = {"first": LONG, "second": 20}
 # the first-order course is a float32 one; the second order ends at the optimum
+# of a float64 sum
+ROUNDING = 1e-12
 TOLERANCE = {"first": 1e-4, "second": 1e-6}
 
 both_orders = pytest.mark.parametrize("order", ["first", "second"])
@@ -49,7 +54,7 @@ def test_two_households_get_the_weights_that_hit_both_targets():
 
 @both_orders
 def test_a_mild_penalty_leaves_the_targets_hit(order):
-    settings = RefitSettings(epochs=LONG, penalty=0.01, order=order)
+    settings = RefitSettings(epochs=EPOCHS[order], penalty=0.01, order=order)
     weights = refit(two_households(), [0, 1], settings=settings).weights
     np.testing.assert_allclose(weights, [15.0, 40.0], rtol=TOLERANCE[order])
 
@@ -57,7 +62,7 @@ def test_a_mild_penalty_leaves_the_targets_hit(order):
 @both_orders
 def test_a_strong_penalty_leaves_each_weight_where_its_pull_equals_the_error(order):
     # omega / scale = penalty / total * log(weight / 20), towards each target from 20
-    settings = RefitSettings(epochs=LONG, penalty=10.0, order=order)
+    settings = RefitSettings(epochs=EPOCHS[order], penalty=10.0, order=order)
     weights = refit(two_households(), [0, 1], settings=settings).weights
     optimum = [20 * np.exp(-0.5 / 15 * 40 / 10), 20 * np.exp(0.5 / 40 * 40 / 10)]
     np.testing.assert_allclose(weights, optimum, rtol=TOLERANCE[order])
@@ -155,7 +160,7 @@ def test_a_target_further_than_its_cap_does_not_pull(order):
 @both_orders
 def test_a_loss_without_a_cap_gives_no_target_up(loss, order):
     problem = CalibrationProblem([[1.0, 1.0]], [10.0], [45.0, 45.0])
-    settings = RefitSettings(penalty=0.01, order=order)
+    settings = RefitSettings(epochs=EPOCHS[order], penalty=0.01, order=order)
     weights = refit(problem, [0, 1], loss=loss, settings=settings).weights
     assert weights.sum() == pytest.approx(10.0, rel=0.02)
 
@@ -216,7 +221,7 @@ def test_both_orders_end_near_one_optimum_and_the_gap_bounds_what_is_left_to_gai
             problem,
             range(1, 60, 3),
             loss=loss,
-            settings=RefitSettings(epochs=LONG, penalty=penalty, order=order),
+            settings=RefitSettings(epochs=EPOCHS[order], penalty=penalty, order=order),
         )
         for order in ("first", "second")
     }
@@ -261,7 +266,8 @@ def test_without_a_penalty_nothing_is_known_of_the_gap():
 
 
 def test_the_second_order_is_taken_where_few_targets_count(monkeypatch):
-    monkeypatch.setattr("l0.survey.refit.SECOND_ORDER_TARGETS", 5)
+    # the package's ``refit`` is the function
+    monkeypatch.setattr(import_module("l0.survey.refit"), "SECOND_ORDER_TARGETS", 5)
     problem = random_survey(40, 6)
     assert refit(problem, [1, 2, 3], settings=QUICK_REFIT).order == "first"
     fewer = problem.without(np.arange(6) == 2)
@@ -340,7 +346,7 @@ def test_a_bound_on_the_ratio_holds_exactly_and_costs_fit_only_where_it_binds():
 )
 @both_orders
 def test_bounds_on_each_weight_hold_exactly_and_the_other_target_is_hit(bounds, expected, order):
-    settings = RefitSettings(epochs=LONG, penalty=0.01, order=order, **bounds)
+    settings = RefitSettings(epochs=EPOCHS[order], penalty=0.01, order=order, **bounds)
     weights = refit(two_households(), [0, 1], settings=settings).weights
     np.testing.assert_allclose(weights, expected, rtol=TOLERANCE[order])
     low = max(bounds.get("min_weight", 0.0), 20 * (bounds.get("min_weight_ratio") or 0.0))
@@ -357,16 +363,17 @@ def test_bounds_on_each_weight_hold_exactly_and_the_other_target_is_hit(bounds, 
 @both_orders
 def test_a_total_is_held_whatever_it_costs_in_fit(total, least, greatest, order):
     # both targets together want 55
-    settings = RefitSettings(epochs=LONG, penalty=0.05, total=total, order=order)
+    settings = RefitSettings(epochs=EPOCHS[order], penalty=0.05, total=total, order=order)
     weights = refit(two_households(), [0, 1], settings=settings).weights
-    assert weights.sum() == pytest.approx(np.clip(55.0, least, greatest), rel=1e-9)
+    assert least * (1 - ROUNDING) <= weights.sum() <= greatest * (1 + ROUNDING)
+    assert weights.sum() == pytest.approx(np.clip(55.0, least, greatest), rel=TOLERANCE[order])
     # a unit of the first costs more, so it is hit, up to what the pull to the design asks
     assert weights[0] == pytest.approx(15.0, rel=0.01)
 
 
 @both_orders
 def test_a_total_that_would_come_out_anyway_changes_nothing(order):
-    problem, settings = two_households(), {"epochs": LONG, "penalty": 0.01, "order": order}
+    problem, settings = two_households(), {"epochs": EPOCHS[order], "penalty": 0.01, "order": order}
     free = refit(problem, [0, 1], settings=RefitSettings(**settings)).weights
     held = refit(problem, [0, 1], settings=RefitSettings(total=(50.0, 60.0), **settings)).weights
     np.testing.assert_allclose(held, free, rtol=TOLERANCE[order])
@@ -383,7 +390,7 @@ def test_bounds_and_total_hold_together_on_a_survey(order):
     assert ratios.min() >= 0.7
     assert ratios.max() <= 1.2
     assert (ratios == ratios.max()).sum() > 1
-    assert weights.sum() == pytest.approx(problem.design_weights.sum(), rel=1e-9)
+    assert weights.sum() == pytest.approx(problem.design_weights.sum(), rel=ROUNDING)
 
 
 def test_ratios_are_bounded_to_the_reference_given():
@@ -443,6 +450,7 @@ def test_a_support_of_records_without_design_weight_is_refused():
         ([-1.0, 1.0], "1 of 2 weights of {} are not above zero"),
         ([np.nan, np.inf], "2 of 2 weights of {} are not above zero or not finite"),
         ([1.0, 1e-60], "1 of 2 weights of {} are not above zero"),
+        ([1.0, 1e60], "1 of 2 weights of {} are not above zero or not finite"),
         ([1.0, 1.0, 1.0], r"{} has shape \(3,\), but a support of 2 records needs \(2,\)"),
     ],
     ids=str,
@@ -503,7 +511,14 @@ def test_the_second_order_needs_a_penalty():
         RefitSettings(order="second", penalty=0.0)
 
 
-def test_weights_that_ran_away_are_refused_rather_than_returned():
-    settings = RefitSettings(epochs=20, rate=1e3, max_weight_ratio=None, order="first")
-    with pytest.raises(InputError, match="weights became zero or infinite in the refit"):
+@pytest.mark.parametrize(
+    ("epochs", "message"),
+    [
+        (1, "1 of 2 weights became zero or infinite in the refit. Lower its rate"),
+        (20, "the loss is nan at epoch 10 of refit. Lower the learning rate"),
+    ],
+)
+def test_weights_that_ran_away_are_refused_rather_than_returned(epochs, message):
+    settings = RefitSettings(epochs=epochs, rate=1e3, max_weight_ratio=None)
+    with pytest.raises(InputError, match=message):
         refit(two_households(), [0, 1], settings=settings)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from estimators import plain_gate, recorded_gradients, same_state
+from estimators import gradients_of_every_step, plain_gate, same_state
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -323,7 +323,7 @@ def test_gradients_by_hand_are_those_of_the_documented_objective(monkeypatch, lo
         loss = loss + 0.3 * opening.sigmoid().sum()
     loss.backward()
 
-    steps = recorded_gradients(monkeypatch)
+    steps = gradients_of_every_step(monkeypatch)
     model.fit(
         matrix,
         totals,
@@ -335,8 +335,7 @@ def test_gradients_by_hand_are_those_of_the_documented_objective(monkeypatch, lo
         group_multipliers={4: 3.0, 9: 0.5},
     )
     expected = [dense.log_weight.grad, dense.log_alpha.grad][: 2 if use_gates else 1]
-    assert len(steps[0]) == len(expected)
-    for given, right in zip(steps[0], expected, strict=True):
+    for given, right in zip(steps, expected, strict=True):
         assert given.tolist() == pytest.approx(right.tolist(), rel=1e-4, abs=1e-4)
     told = model.history[0]
     assert told.loss + told.penalty == pytest.approx(loss.item(), rel=1e-5)
@@ -361,6 +360,27 @@ def test_forward_is_differentiable_as_the_dense_product_is(deterministic):
 
 def test_a_fit_leaves_no_gradient_behind():
     assert all(parameter.grad is None for parameter in fitted(epochs=3).parameters())
+
+
+@pytest.mark.parametrize("frozen", ["log_weight", "log_alpha"])
+def test_what_the_user_froze_stays_and_the_other_is_fitted(frozen):
+    model = model_of(log_weight_jitter_sd=0.1)
+    model.get_parameter(frozen).requires_grad_(False)
+    before = copy.deepcopy(model)
+    model.fit(*planted(), **{**QUICK, "epochs": 5})
+    for name in ("log_weight", "log_alpha"):
+        same = torch.equal(model.get_parameter(name), before.get_parameter(name))
+        assert same == (name == frozen)
+
+
+def test_a_model_frozen_as_a_whole_is_refused():
+    model = model_of().requires_grad_(False)
+    with pytest.raises(InputError, match="no parameter has requires_grad"):
+        model.fit(*planted())
+    ungated = model_of(use_gates=False)
+    ungated.log_weight.requires_grad_(False)
+    with pytest.raises(InputError, match="no parameter has requires_grad"):
+        ungated.fit(*planted())
 
 
 @pytest.mark.parametrize(
@@ -462,6 +482,8 @@ def test_every_record_of_the_history_is_told_as_it_is_made():
     assert [record.epoch for record in told] == [0, 10, 20, 24]
     weights = QUICK["lambda_l0"] * told[0].expected_count + 0.01 * RECORDS
     assert told[0].penalty == pytest.approx(weights)
+    assert told[0].expected_count == pytest.approx(model_of().get_l0_penalty().item())
+    assert {record.records for record in told} == {RECORDS}
 
 
 def test_a_loss_that_ran_away_is_refused_with_the_next_move():

@@ -6,9 +6,21 @@ What each problem's answer is stands in its docstring; the laws are in the tests
 import numpy as np
 from numpy.typing import NDArray
 
-from l0.survey import CalibrationProblem, GatedFitSettings, RefitSettings
+from l0.survey import (
+    CalibrationProblem,
+    GatedFitSettings,
+    GradualPruningSettings,
+    PenalisedFitSettings,
+    RefitSettings,
+)
 
 QUICK_GATES = GatedFitSettings(epochs=150)
+# the settings of each method by its name
+QUICK = {
+    "hard_concrete": QUICK_GATES,
+    "gradual_pruning": GradualPruningSettings(epochs=150),
+    "penalised": PenalisedFitSettings(epochs=150),
+}
 QUICK_REFIT = RefitSettings(epochs=150)
 
 

@@ -3,7 +3,10 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
 from l0_pipeline.resources.warehouse import WarehouseTableIOManager
+from l0_pipeline.settings import PROJECT_DIR
 from tests.conftest import BUDGET, HOUSEHOLDS, YEAR, Build
 
 pytestmark = pytest.mark.xdist_group("build")
@@ -102,6 +106,54 @@ def test_the_same_seed_gives_the_same_release_byte_for_byte(built: Build):
     assert (before / "SHA256SUMS").read_bytes() == digests
 
 
+def test_two_processes_make_the_same_weights_by_one_setting(built: Build):
+    weights = _weights_of(built).read_bytes()
+    shared = _device(built, processes=2)
+    with dg.DagsterInstance.ephemeral() as apart:
+        _run(built, "calibrated_weights", instance=apart, compute_device=shared)
+    assert _weights_of(built).read_bytes() == weights
+
+
+def test_a_killed_training_step_goes_on_from_its_last_epoch_to_the_same_weights(
+    built: Build, capfd: pytest.CaptureFixture[str]
+):
+    weights = _weights_of(built).read_bytes()
+    folder = built.folder / "data" / "checkpoints"
+    config = _config("compute_device", checkpoint_seconds=0)
+    command = built.command('key:"calibrated_weights"', "--config-json", config)
+    with subprocess.Popen(
+        command,
+        cwd=PROJECT_DIR,
+        env=built.environment,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as killed:
+        while not list(folder.glob("*.npz")):
+            assert killed.poll() is None, "it ended before it wrote where it stands"
+            time.sleep(0.01)
+        os.killpg(killed.pid, signal.SIGKILL)
+    with built.instance() as instance:
+        # as an analyst does who finds the run still marked as running
+        (dead,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        instance.report_run_canceled(dead)
+    (saved,) = folder.glob("*.npz")
+    with dg.DagsterInstance.ephemeral() as apart:
+        _run(built, "calibrated_weights", instance=apart)
+    log = capfd.readouterr().err
+    assert "pilot: epoch 1 of" not in log
+    assert "refit: epoch 1 of" in log
+    assert not saved.exists()
+    assert _weights_of(built).read_bytes() == weights
+
+
+def _weights_of(build: Build) -> Path:
+    return build.folder / "data" / "tables" / "calibrated_weights" / f"{YEAR}.parquet"
+
+
+def _device(build: Build, **settings: Any) -> ComputeDevice:
+    return ComputeDevice(checkpoint_folder=str(build.folder / "data" / "checkpoints"), **settings)
+
+
 def test_a_limit_that_is_not_met_ends_the_command_and_publishes_nothing(built: Build):
     before = sorted(os.listdir(built.releases))
     failed = built.materialize(
@@ -136,8 +188,10 @@ def test_a_manifest_cannot_state_settings_that_did_not_make_the_tables(
         _run(built, "published_dataset", **changed)
 
 
-def _run(build: Build, asset: str, **changed: Any) -> None:
-    """One asset on the built inputs, in this process."""
+def _run(
+    build: Build, asset: str, *, instance: dg.DagsterInstance | None = None, **changed: Any
+) -> None:
+    """One asset on the built inputs, in this process; told to another instance if given."""
     from l0_pipeline import definitions
 
     source = CpsSource(
@@ -150,6 +204,7 @@ def _run(build: Build, asset: str, **changed: Any) -> None:
     figures = build.folder / "figures"
     usual = dict(definitions.defs.resources or {}) | {
         "training_run": TrainingRun(budget=BUDGET),
+        "compute_device": _device(build),
         "cps_source": source,
         "figures_source": FiguresSource(figures_dir=str(figures)),
         "variable_dictionary": VariableDictionary(file=str(figures / "variables.csv")),
@@ -158,13 +213,13 @@ def _run(build: Build, asset: str, **changed: Any) -> None:
         "npz_io_manager": NpzIOManager(folder=str(data / "arrays")),
         "warehouse_io_manager": WarehouseTableIOManager(database=str(data / "warehouse.duckdb")),
     }
-    with build.instance() as instance:
+    with nullcontext(instance) if instance else build.instance() as told:
         dg.materialize(
             definitions.assets,
             selection=[asset],
             partition_key=YEAR,
             resources=usual | changed,
-            instance=instance,
+            instance=told,
         )
 
 

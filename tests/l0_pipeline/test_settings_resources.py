@@ -17,47 +17,57 @@ RESOURCES = (TrainingRun, TargetPlan, SelectionPlan, CheckLimits, ComputeDevice)
 
 
 def test_the_training_runs_defaults_are_the_librarys():
-    from l0.survey import GatedFitSettings, RefitSettings
+    from l0.survey import GatedFitSettings, GradualPruningSettings, RefitSettings
 
-    run = TrainingRun()
-    assert run.gates() == GatedFitSettings()
-    assert run.refit() == RefitSettings(max_weight_ratio=settings.MAX_WEIGHT_RATIO)
+    assert TrainingRun().selection() == GatedFitSettings()
+    assert TrainingRun(method="gradual_pruning").selection() == GradualPruningSettings()
+    assert TrainingRun().refit() == RefitSettings(max_weight_ratio=settings.MAX_WEIGHT_RATIO)
+
+
+# what is chosen from a list, decides nothing of the course, or belongs to the whole call
+NOT_OF_THE_SELECTION = {"budget", "seed", "method", "loss", "total", "max_weight_ratio"}
 
 
 def test_every_hyperparameter_reaches_the_library():
-    from l0.survey import GatedFitSettings, RefitSettings
+    from l0.survey import GatedFitSettings
 
     changed = {
         name: field.default // 2 if isinstance(field.default, int) else field.default * 0.9
         for name, field in TrainingRun.model_fields.items()
-        if name not in {"budget", "seed"}
+        if name not in {*NOT_OF_THE_SELECTION, "penalty"} and not name.startswith("refit_")
     }
-    run = TrainingRun(**changed)
-    of_refit = {name for name in changed if name.startswith("refit_")} | {"max_weight_ratio"}
-    assert vars(run.gates()) == {name: changed[name] for name in changed.keys() - of_refit}
-    assert vars(run.refit()) == {name.removeprefix("refit_"): changed[name] for name in of_refit}
-    assert {field.name for field in fields(GatedFitSettings)} == changed.keys() - of_refit
-    assert {field.name for field in fields(RefitSettings)} == {
-        name.removeprefix("refit_") for name in of_refit
-    }
+    changed["penalty"] = 0.03
+    run = TrainingRun(
+        **changed, refit_epochs=7, refit_rate=0.2, refit_penalty=0.5, max_weight_ratio=9.0,
+        total="fixed",
+    )  # fmt: skip
+    assert vars(run.selection()) == changed
+    assert {field.name for field in fields(GatedFitSettings)} == changed.keys()
+    refit = run.refit()
+    assert (refit.epochs, refit.rate, refit.penalty) == (7, 0.2, 0.5)
+    assert (refit.max_weight_ratio, refit.total) == (9.0, "fixed")
+    assert run.refit(penalty=0.25).penalty == 0.25
 
 
 def test_a_run_within_its_bounds_is_within_the_librarys():
     largest = TrainingRun(
         epochs=100_000, weight_rate=1, gate_rate=1, initial_temperature=5, final_temperature=5,
         initial_focus=100, final_focus=100, annealing_share=1, budget_share=1, budget_power=10,
-        noise_share=1, penalty=100, refit_epochs=100_000, refit_rate=1, refit_penalty=100,
+        noise_share=1, leak=1, smoothing=1, penalty=100, refit_epochs=100_000, refit_rate=1,
+        refit_penalty=100,
     )  # fmt: skip
-    assert largest.gates().epochs == largest.refit().epochs == 100_000
-    smallest = TrainingRun(epochs=1, noise_share=0, penalty=0, refit_epochs=1, refit_penalty=0)
-    assert smallest.gates().noise_share == smallest.refit().penalty == 0
+    assert largest.selection().epochs == largest.refit().epochs == 100_000
+    smallest = TrainingRun(
+        epochs=1, noise_share=0, leak=0, smoothing=0, penalty=0, refit_epochs=1, refit_penalty=0
+    )
+    assert smallest.selection().noise_share == smallest.refit().penalty == 0
 
 
 @pytest.mark.parametrize(
     ("resource", "name", "value"),
     [
         *((TrainingRun, name, 0) for name in TrainingRun.model_fields
-          if name not in {"seed", "noise_share", "penalty", "refit_penalty"}),
+          if name not in {"seed", "noise_share", "leak", "smoothing", "penalty", "refit_penalty"}),
         *((TrainingRun, name, -0.1) for name in TrainingRun.model_fields),
         *((TrainingRun, name, float("nan")) for name in TrainingRun.model_fields),
         *((TrainingRun, name, 1.01) for name in TrainingRun.model_fields
