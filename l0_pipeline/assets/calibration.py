@@ -144,7 +144,7 @@ def train_gates(
         }
     )
     history = history_table(result.history)
-    if "calibrated_weights" in context.selected_output_names:
+    if "calibrated_weights" in context.op_execution_context.selected_output_names:
         yield dg.MaterializeResult(
             asset_key="calibrated_weights",
             value=weights,
@@ -183,7 +183,7 @@ def train_gates(
                 asset="calibrated_weights",
             ),
         )
-    if "refit_validation" in context.selected_output_names:
+    if "refit_validation" in context.op_execution_context.selected_output_names:
         validation = validation_table(result.validation, chosen=result.penalty)
         yield dg.MaterializeResult(
             asset_key="refit_validation",
@@ -194,7 +194,7 @@ def train_gates(
                 asset="refit_validation",
             ),
         )
-    if "training_history" in context.selected_output_names:
+    if "training_history" in context.op_execution_context.selected_output_names:
         yield dg.MaterializeResult(
             asset_key="training_history",
             value=history,

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 
 from l0_pipeline.io_managers import NpzIOManager, WholeParquetIOManager
+from l0_pipeline.logic.calibration import fitted_problem
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
@@ -107,11 +109,22 @@ def test_the_same_seed_gives_the_same_release_byte_for_byte(built: Build):
 
 
 def test_two_processes_make_the_same_weights_by_one_setting(built: Build):
-    weights = _weights_of(built).read_bytes()
-    shared = _device(built, processes=2)
-    with dg.DagsterInstance.ephemeral() as apart:
-        _run(built, "calibrated_weights", instance=apart, compute_device=shared)
-    assert _weights_of(built).read_bytes() == weights
+    data = built.folder / "data"
+    with np.load(data / "arrays" / "constraint_matrix" / f"{YEAR}.npz") as file:
+        arrays = dict(file)
+    accounting = pl.read_parquet(data / "tables" / "target_accounting" / f"{YEAR}.parquet")
+    design = pl.read_parquet(_weights_of(built))["scaled_design_weight"].to_numpy()
+    problem = fitted_problem(arrays, accounting, design_weights=design)
+    run = TrainingRun(epochs=12, refit_epochs=6)
+    alone, shared = (
+        _device(built, processes=processes).calibrate(
+            problem, budget=BUDGET, settings=run.selection(), refit_settings=run.refit()
+        )
+        for processes in (1, 2)
+    )
+    assert shared.weights.tobytes() == alone.weights.tobytes()
+    assert shared.log_alpha.tobytes() == alone.log_alpha.tobytes()
+    assert shared.history == alone.history
 
 
 def test_a_killed_training_step_goes_on_from_its_last_epoch_to_the_same_weights(
