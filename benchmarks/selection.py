@@ -61,16 +61,21 @@ def _weights(
 ) -> dict[str, np.ndarray]:
     run, plan = TrainingRun(), SelectionPlan()
     gates = calibrate(
-        problem, budget=run.budget, seed=seed, gates=run.gates(), refit_settings=run.refit()
+        problem,
+        budget=run.budget,
+        seed=seed,
+        settings=run.selection(),
+        refit_settings=run.refit(),
     )
+    chosen = run.refit(penalty=gates.penalty)
     hybrid = select_hybrid(
         gates.log_alpha, design, size=run.budget, gate_share=plan.gate_share, seed=seed
     )
     drawn = select_random(design, size=run.budget, seed=seed)
     return {
         "gates": gates.weights,
-        "hybrid": refit(problem, hybrid.support, settings=run.refit()),
-        "random": refit(problem, drawn.support, settings=run.refit()),
+        "hybrid": refit(problem, hybrid.support, settings=chosen).weights,
+        "random": refit(problem, drawn.support, settings=chosen).weights,
     }
 
 

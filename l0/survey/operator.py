@@ -38,7 +38,7 @@ class SparseOperator:
         records: NDArray[np.intp],  # (records held,), ascending positions in the problem
         threads: int,
     ) -> None:
-        """Copy the matrix to the device, once by record and once by target."""
+        """Take the copy by record to the device; the one by target is made when it is used."""
         self._by_record = by_record
         self._threads = threads
         self.device = device
@@ -47,7 +47,8 @@ class SparseOperator:
         self.cuts = shards.cuts(self.records)
         runs = [run_of_rows(by_record, cut) for cut in self.cuts]
         self._adjoint = [_to_torch(run, device) for run in runs]
-        self._forward = [_to_torch(sp.csr_array(run.T), device) for run in runs]
+        self._runs = runs
+        self._forward: list[Tensor] = []
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -79,10 +80,16 @@ class SparseOperator:
 
     def estimates(self, weights: Tensor) -> Tensor:  # (records held,) -> (targets,) float64
         """M w: the weighted total of every target, over all records."""
+        if not self._forward:
+            self._forward = [_to_torch(sp.csr_array(run.T), self.device) for run in self._runs]
         partials = self._each(
             lambda shard: torch.mv(self._forward[shard], weights[self.cuts[shard]]).double()
         )
         return self.shards.add(torch.stack(partials))
+
+    def release(self) -> None:
+        """Give back the copy by target; the next estimates make it anew."""
+        self._forward = []
 
     def adjoint(self, prices: Tensor) -> Tensor:  # (targets,) -> (records held,)
         """M' r: what one unit of each record's weight is worth at the targets' prices."""
@@ -134,14 +141,12 @@ class SparseOperator:
 def run_of_rows(matrix: sp.csr_array, rows: slice) -> sp.csr_array:
     """Some rows one after the other, sharing the matrix's memory."""
     start, stop = matrix.indptr[rows.start], matrix.indptr[rows.stop]
-    return sp.csr_array(
-        (
-            matrix.data[start:stop],
-            matrix.indices[start:stop],
-            matrix.indptr[rows.start : rows.stop + 1] - start,
-        ),
-        shape=(rows.stop - rows.start, matrix.shape[1]),
-    )
+    run = sp.csr_array((rows.stop - rows.start, matrix.shape[1]), dtype=matrix.dtype)
+    # set one by one: scipy's constructor would copy a part of a larger array
+    run.data = matrix.data[start:stop]
+    run.indices = matrix.indices[start:stop]
+    run.indptr = matrix.indptr[rows.start : rows.stop + 1] - start
+    return run
 
 
 @contextmanager

@@ -74,6 +74,8 @@ class Pool:
         return size <= (1 - _WORTH_A_CUT) * self.size
 
     def _keep(self, places: Tensor) -> None:
+        # one matrix at a time: what was whole is not needed until the fit is over
+        self.operator.release()
         self.operator = self.operator.keep(places)
         for name in self.VECTORS:
             setattr(self, name, getattr(self, name)[places])

@@ -262,17 +262,12 @@ def _blocks(matrix: sp.csc_array) -> Iterator[tuple[slice, sp.csc_array]]:
         last = int(np.searchsorted(matrix.indptr, start + _BLOCK, side="right")) - 1
         last = min(max(last, first + 1), matrix.shape[1])
         stop = matrix.indptr[last]
-        yield (
-            slice(first, last),
-            sp.csc_array(
-                (
-                    matrix.data[start:stop],
-                    matrix.indices[start:stop],
-                    matrix.indptr[first : last + 1] - start,
-                ),
-                shape=(matrix.shape[0], last - first),
-            ),
-        )
+        block = sp.csc_array((matrix.shape[0], last - first), dtype=matrix.dtype)
+        # set one by one: scipy's constructor would copy a part of a larger array
+        block.data = matrix.data[start:stop]
+        block.indices = matrix.indices[start:stop]
+        block.indptr = matrix.indptr[first : last + 1] - start
+        yield slice(first, last), block
         first = last
 
 
