@@ -7,13 +7,13 @@ of targets are log-normal, and values are the design's totals moved by 5 %. Each
 calibrated to a tenth by the default method in a process of its own; memory is its peak.
 """
 
-import resource
 import subprocess
 import sys
 import time
 
 import numpy as np
 import scipy.sparse as sp
+from calibration_memory import peak_memory
 
 from l0.survey import CalibrationProblem, calibrate
 
@@ -47,7 +47,7 @@ def one(households: int, targets: int, each: int) -> None:
     start = time.perf_counter()
     calibrate(problem, budget=households // 10)
     seconds = time.perf_counter() - start
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory()
     print(problem.constraints.nnz, seconds, peak)
 
 

@@ -9,7 +9,6 @@ method before any household has left, noise included. Memory is the peak of a pr
 the problem and calibrates. Reads the tables of the last `make run` of 2022.
 """
 
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import torch
 from problem_2022 import load
 from two_packages import measure_other, other_python
 
-from l0.survey import CalibrationProblem, GatedFitSettings, calibrate
+from l0.survey import CalibrationProblem, GatedFitSettings
 from l0.survey.losses import loss_named
 from l0.survey.operator import SparseOperator, one_thread_each
 
@@ -41,7 +40,11 @@ def main() -> None:
         other = measure_other(
             other_python(), "incumbent_calibration.py", str(path), str(threads), str(OTHER_EPOCHS)
         )
-        command = [sys.executable, __file__, "--memory", str(path)]
+        command = [
+            sys.executable,
+            str(Path(__file__).with_name("calibration_memory.py")),
+            str(path),
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     epoch, limit = statistics.median(epochs), statistics.median(limits)
     share = statistics.median(b / a for a, b in zip(epochs, limits, strict=True))
@@ -93,15 +96,5 @@ def _rounds(problem: CalibrationProblem, threads: int) -> list[tuple[float, floa
     return rounds[1:]
 
 
-def memory(path: Path) -> None:
-    """Calibrate a saved problem and print the peak of this process in bytes."""
-    problem = CalibrationProblem.load(path)
-    calibrate(problem, budget=problem.n_records // 10, settings=GatedFitSettings(epochs=50))
-    print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--memory"]:
-        memory(Path(sys.argv[2]))
-    else:
-        main()
+    main()
