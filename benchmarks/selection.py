@@ -12,31 +12,25 @@ import sys
 import time
 
 import numpy as np
-import polars as pl
+from problem_2022 import load
 
 from l0.survey import CalibrationProblem, calibrate, refit, select_hybrid, select_random
-from l0_pipeline.logic import fit, matrix
-from l0_pipeline.logic.calibration import fitted_problem
 from l0_pipeline.resources.plans import SelectionPlan
 from l0_pipeline.resources.training_run import TrainingRun
-from l0_pipeline.settings import DATA_DIR, DEFAULT_YEAR
 
 Errors = tuple[float, float]
 
 
 def main(draws: int) -> None:
-    with np.load(DATA_DIR / "arrays" / "constraint_matrix" / f"{DEFAULT_YEAR}.npz") as file:
-        arrays = dict(file)
-    targets = _table("target_accounting")
-    design = _table("calibrated_weights")["scaled_design_weight"].to_numpy()
-    problem = fitted_problem(arrays, targets, design_weights=design)
-    rows = matrix.in_matrix_order(targets, arrays)
-    coefficients = matrix.from_arrays(arrays)
+    problem, held_out = load()
+    design = problem.design_weights
 
     def errors(weights: np.ndarray) -> Errors:
-        table = fit.add_errors(rows, estimates={"w": coefficients @ weights})
-        found = [fit.median_error(table, weights="w", role=r) for r in ("fitted", "held_out")]
-        return found[0] or 0.0, found[1] or 0.0
+        fitted, unseen = (
+            float(np.median(np.abs(judged.relative_errors(weights))))
+            for judged in (problem, held_out)
+        )
+        return fitted, unseen
 
     results: dict[str, list[Errors]] = {"gates": [], "hybrid": [], "random": []}
     for seed in range(draws):
@@ -77,10 +71,6 @@ def _weights(
         "hybrid": refit(problem, hybrid.support, settings=chosen).weights,
         "random": refit(problem, drawn.support, settings=chosen).weights,
     }
-
-
-def _table(name: str) -> pl.DataFrame:
-    return pl.read_parquet(DATA_DIR / "tables" / name / f"{DEFAULT_YEAR}.parquet")
 
 
 if __name__ == "__main__":
