@@ -22,7 +22,7 @@ from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.refit import MAX_WEIGHT_RATIO, RefitResult, RefitSettings
 from l0.survey.selected import Selection
-from l0.survey.validation import Validation, chosen
+from l0.survey.validation import Validation
 from l0.survey.weights import effective_sample_size, weight_ratios
 
 logger = logging.getLogger("l0")
@@ -180,9 +180,8 @@ def calibrate(
         on_progress=on_progress,
     )
     validation: tuple[Validation, ...] = ()
-    if refitting is not None and refitting.penalty is None:
-        validation = calibration.choose_penalty(refitting)
-        refitting = replace(refitting, penalty=chosen(validation))
+    if refitting is not None:
+        refitting, validation = calibration.settle(refitting)
     selection = calibration.select()
     result = CalibrationResult.of(
         problem,

@@ -21,7 +21,7 @@ from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.refit import RefitResult, RefitSettings, refit
 from l0.survey.selected import Selection
 from l0.survey.stage import Stage, run
-from l0.survey.validation import Validation, hidden_targets, validate
+from l0.survey.validation import Validation, chosen, hidden_targets, validate
 
 # of the epochs of a selection, for the pilot on which the refit's penalty is chosen
 PILOT_SHARE = 0.25
@@ -92,7 +92,14 @@ class Calibration:
         """The weights of the records kept."""
         return self._refit(self.problem, selection.support, selection.weights, settings, name)
 
-    def choose_penalty(self, refitting: RefitSettings) -> tuple[Validation, ...]:
+    def settle(self, refitting: RefitSettings) -> tuple[RefitSettings, tuple[Validation, ...]]:
+        """The settings of the refit with a penalty, and how it was chosen if none was given."""
+        if refitting.penalty is not None:
+            return refitting, ()
+        validation = self._validation(refitting)
+        return replace(refitting, penalty=chosen(validation)), validation
+
+    def _validation(self, refitting: RefitSettings) -> tuple[Validation, ...]:
         """How strengths of the refit do on targets that a short selection has not seen either."""
         hidden = hidden_targets(self.problem, share=refitting.validation_share, seed=self.seed)
         if not hidden.any():

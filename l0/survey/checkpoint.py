@@ -114,18 +114,14 @@ class Journal:
         if not self._shards.first_says(due):
             return
         state = {**stage.state(), "epoch": np.array(stage.epoch)}
-        self._arrays = {
-            name: array for name, array in self._arrays.items() if name.startswith("outcome/")
-        }
+        self._forget_state()
         self._arrays |= {f"state/{name}": array for name, array in state.items()}
         self._arrays[_STAGE] = np.array(stage.name)
         self._write()
 
     def finish(self, name: str, outcome: Mapping[str, NDArray[Any]]) -> None:
         """Keep what a stage that is over left behind."""
-        self._arrays = {
-            key: array for key, array in self._arrays.items() if key.startswith("outcome/")
-        }
+        self._forget_state()
         self._arrays |= {f"outcome/{name}/{key}": array for key, array in outcome.items()}
         if self._path is not None:
             self._write()
@@ -138,6 +134,11 @@ class Journal:
             self._path.unlink(missing_ok=True)
         # the next calibration of another process must not find it
         self._shards.first_says(True)
+
+    def _forget_state(self) -> None:
+        self._arrays = {
+            name: array for name, array in self._arrays.items() if name.startswith("outcome/")
+        }
 
     def _write(self) -> None:
         self._saved_at = time.monotonic()

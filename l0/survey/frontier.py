@@ -6,7 +6,7 @@ budget the selection is refitted as ``calibrate`` would.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem
 from l0.survey.refit import RefitSettings
 from l0.survey.stage import run
-from l0.survey.validation import chosen
 
 # of a first selection's epochs, for each further budget
 _SHARE_OF_EPOCHS = 0.25
@@ -88,15 +87,15 @@ def frontier(
         raise InputError(
             f"budgets are {list(budgets)}, but a frontier needs at least two different ones."
         )
-    for size in sizes:
-        problem.check_budget(size)
+    # what lies between can be had if both ends can
+    problem.check_budget(sizes[0])
+    problem.check_budget(sizes[-1])
     if held_out is not None and held_out.n_records != problem.n_records:
         raise InputError(
             f"held_out has {held_out.n_records:,} records, but the problem has "
             f"{problem.n_records:,}. Build both from the same records, in the same order."
         )
     selecting = settings or GatedFitSettings()
-    refitting = refit_settings or RefitSettings()
     operator = SparseOperator.of(problem, choose_device(device))
     path = Calibration(
         problem=problem,
@@ -109,9 +108,7 @@ def frontier(
         journal=Journal(None, fit="", shards=operator.shards),
         on_progress=on_progress,
     )
-    validation = path.choose_penalty(refitting) if refitting.penalty is None else ()
-    if refitting.penalty is None:
-        refitting = replace(refitting, penalty=chosen(validation))
+    refitting, validation = path.settle(refit_settings or RefitSettings())
     diagnosis = diagnose(problem)
     fit = selecting.stage(
         problem,

@@ -26,7 +26,7 @@ from l0.survey.gate_noise import sampled_gates
 from l0.survey.history import EpochRecord, refuse_lost
 from l0.survey.losses import Loss
 from l0.survey.operator import SparseOperator
-from l0.survey.pool import Pool, selection_penalty
+from l0.survey.pool import Pool
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.selected import SMALLEST_GATE, Selection
 from l0.survey.settings import check_settings
@@ -120,9 +120,8 @@ class GatedFit:
         self._seed = seed
         self._targets = targets
         self._pool = Pool(problem, operator, start=start)
-        self._total = float(problem.design_weights.sum())
         self._from = self._pool.initial_size
-        self._strength = selection_penalty(settings.penalty, self._pool, budget) / self._total
+        self._strength = self._pool.strength(settings.penalty, budget)
         self._last = max(1, int(settings.epochs * settings.budget_share))
         self._shift = 0.0
 
@@ -142,11 +141,8 @@ class GatedFit:
         errors = self._targets.errors(pool.operator.estimates(weights * gate))
         prices = self._targets.prices(errors, leak=settings.leak)
         worth = weights * pool.operator.adjoint(prices)
-        # the design, raised by one factor to its total over the gates expected open
-        (open_design,) = totals(probability * pool.design)
-        reference = pool.design * (self._total / open_design)
+        reference = pool.reference(probability * pool.design)
         distance = pool.log_weights - reference.log()
-        strength = self._strength
         record = None
         if recorded:
             divergence = gate * (weights * distance - weights + reference)
@@ -156,7 +152,7 @@ class GatedFit:
                 epoch=self.epoch,
                 epochs=self.epochs,
                 loss=self._targets.value(errors),
-                penalty=strength * penalty,
+                penalty=self._strength * penalty,
                 records=pool.size,
                 budget=expected,
                 expected_count=open_gates,
@@ -166,7 +162,7 @@ class GatedFit:
         gate_gradient = hold_count(
             worth * gate_slope(gate, temperature), probability, totals=totals
         )
-        weight_gradient = gate * (worth + strength * weights * distance)
+        weight_gradient = gate * (worth + self._strength * weights * distance)
         rate = cosine_rate(settings.weight_rate, epoch=self.epoch, epochs=self.epochs)
         pool.log_weights = pool.log_weights - pool.weight_adam.step(weight_gradient, rate)
         pool.locations = pool.locations - pool.gate_adam.step(gate_gradient, settings.gate_rate)
@@ -185,7 +181,7 @@ class GatedFit:
         )
         self.epoch, self.epochs = 0, epochs
         self._from, self._budget = self._budget, budget
-        self._strength = selection_penalty(settings.penalty, self._pool, budget) / self._total
+        self._strength = self._pool.strength(settings.penalty, budget)
         self._last = max(1, int(epochs * settings.budget_share))
 
     def selection(self) -> Selection:

@@ -18,7 +18,7 @@ from l0.survey.budget import scheduled_budget
 from l0.survey.history import EpochRecord, refuse_lost
 from l0.survey.losses import Loss
 from l0.survey.operator import SparseOperator
-from l0.survey.pool import Pool, selection_penalty
+from l0.survey.pool import Pool
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.selected import Selection
 from l0.survey.settings import check_settings
@@ -99,9 +99,8 @@ class GradualPruning:
         self._settings = settings
         self._targets = targets
         self._pool = Pool(problem, operator, start=start)
-        self._total = float(problem.design_weights.sum())
         self._last = max(1, int(settings.epochs * settings.budget_share))
-        self._strength = selection_penalty(settings.penalty, self._pool, budget) / self._total
+        self._strength = self._pool.strength(settings.penalty, budget)
 
     def step(self, *, recorded: bool) -> EpochRecord | None:
         """One epoch: a cut where one is due, one step of the weights."""
@@ -115,28 +114,25 @@ class GradualPruning:
         )
         if self.epoch % settings.prune_every == 0 or self.epoch >= self._last:
             pool.keep_best(pool.contribution, round(wanted))
-        totals = pool.operator.totals
         weights = pool.log_weights.exp()
         errors = self._targets.errors(pool.operator.estimates(weights))
-        (design,) = totals(pool.design)
-        reference = pool.design * (self._total / design)
+        reference = pool.reference(pool.design)
         distance = pool.log_weights - reference.log()
-        strength = self._strength
         record = None
         if recorded:
-            (divergence,) = totals(weights * distance - weights + reference)
+            (divergence,) = pool.operator.totals(weights * distance - weights + reference)
             record = EpochRecord(
                 stage=self.name,
                 epoch=self.epoch,
                 epochs=self.epochs,
                 loss=self._targets.value(errors),
-                penalty=strength * divergence,
+                penalty=self._strength * divergence,
                 records=pool.size,
                 budget=wanted,
             )
             refuse_lost(record)
         worth = pool.operator.adjoint(self._targets.prices(errors, leak=settings.leak))
-        gradient = weights * (worth + strength * distance)
+        gradient = weights * (worth + self._strength * distance)
         rate = cosine_rate(settings.weight_rate, epoch=self.epoch, epochs=self.epochs)
         pool.log_weights = pool.log_weights - pool.weight_adam.step(gradient, rate)
         self.epoch += 1

@@ -41,6 +41,7 @@ class Pool:
         held = operator.records.cpu().numpy()
         self.design = torch.tensor(problem.design_weights[held], dtype=torch.float32, device=device)
         self.initial_size = int((problem.design_weights > 0).sum())
+        self._total = float(problem.design_weights.sum())
         self.size = self.initial_size
         self.log_weights = torch.tensor(start[held], dtype=torch.float32, device=device).log()
         self.locations = torch.zeros_like(self.design)
@@ -62,8 +63,27 @@ class Pool:
         """log(w * norm): how much each record carries under the loss."""
         return self.log_weights + self.log_norms
 
+    def reference(self, open_design: Tensor) -> Tensor:
+        """The design, raised by one factor to its total.
+
+        Args:
+            open_design: the design weight that is expected to stay of each record.
+        """
+        (total,) = self.operator.totals(open_design)
+        return self.design * (self._total / total)
+
+    def strength(self, penalty: float | None, budget: int) -> float:
+        """How strongly weights are held near the design while records are chosen.
+
+        The fewer records are to carry the totals, the further each must move: without a penalty
+        it is the share of records kept, up to ``LARGEST_PENALTY``.
+        """
+        if penalty is None:
+            penalty = min(LARGEST_PENALTY, budget / self.initial_size)
+        return penalty / self._total
+
     def keep_best(self, scores: Tensor, size: int) -> None:
-        """Let all but the ``size`` highest scores leave, once that saves a quarter or is exact."""
+        """Let all but the ``size`` highest scores leave."""
         if size >= self.size:
             return
         self._keep(best(self.operator, scores, size))
@@ -111,11 +131,3 @@ class Pool:
             adam: Adam = getattr(self, name)
             adam.mean, adam.square = mine(f"{name}.mean"), mine(f"{name}.square")
             adam.steps = int(state[f"{name}.steps"])
-
-
-def selection_penalty(given: float | None, pool: Pool, budget: int) -> float:
-    """How strongly weights are held near the design while records are chosen.
-
-    The fewer records are to carry the totals, the further each must move.
-    """
-    return min(LARGEST_PENALTY, budget / pool.initial_size) if given is None else given
