@@ -1,0 +1,76 @@
+"""Laws of the frontier: exact sizes along one path, its evidence, and the point it suggests."""
+
+import numpy as np
+import pytest
+from toy import few_carry_all, random_survey
+
+from l0.survey import (
+    CalibrationProblem,
+    GatedFitSettings,
+    InputError,
+    RefitSettings,
+    calibrate,
+    frontier,
+)
+from l0.survey.losses import mean_loss
+
+PROBLEM = random_survey(200, 12)
+QUICK = {
+    "settings": GatedFitSettings(epochs=80),
+    "refit_settings": RefitSettings(epochs=40, penalty=0.01),
+    "device": "cpu",
+}
+
+
+def test_every_size_is_exact_from_the_largest_to_the_smallest_each_named_once():
+    found = frontier(PROBLEM, [20, 80, 40, 80], **QUICK)
+    assert [point.budget for point in found.points] == [80, 40, 20]
+    for point in found.points:
+        assert np.count_nonzero(point.result.weights) == len(point.result.support) == point.budget
+
+
+def test_the_largest_size_is_what_calibrate_makes_of_it():
+    largest = frontier(PROBLEM, [30, 60], seed=3, **QUICK).points[0]
+    alone = calibrate(PROBLEM, budget=60, seed=3, **QUICK)
+    assert largest.result.weights.tobytes() == alone.weights.tobytes()
+
+
+def test_a_point_tells_the_losses_of_its_own_weights():
+    held_out = CalibrationProblem(
+        PROBLEM.constraints[:4] * 2, PROBLEM.values[:4] * 3, PROBLEM.design_weights
+    )
+    for point in frontier(PROBLEM, [30, 60], held_out=held_out, **QUICK).points:
+        for problem, told in ((PROBLEM, point.loss), (held_out, point.held_out_error)):
+            errors = problem.relative_errors(point.result.weights)
+            assert told == mean_loss("capped_relative", errors, problem.loss_weights)
+        assert point.effective_sample_size == point.result.effective_sample_size
+
+
+def test_without_held_out_targets_their_error_is_told_as_unknown():
+    assert all(
+        np.isnan(point.held_out_error) for point in frontier(PROBLEM, [30, 60], **QUICK).points
+    )
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.2, 1e9])
+def test_the_smallest_size_that_is_nearly_as_good_as_the_best_is_suggested(tolerance):
+    found = frontier(PROBLEM, [10, 30, 60], tolerance=tolerance, **QUICK)
+    least = min(point.loss for point in found.points)
+    near = [point.budget for point in found.points if point.loss <= (1 + tolerance) * least]
+    assert found.suggested.budget == min(near)
+
+
+@pytest.mark.parametrize(
+    ("budgets", "changed", "message"),
+    [
+        ([5], {}, "at least two different ones"),
+        ([10, 500], {}, "budget is 500, but 200 records have a positive design weight"),
+        ([10.5, 20], {}, "budget is 10.5, but must be a whole number"),
+        ([10, 20], {"loss": "median"}, "loss is 'median', but must be one of capped_relative"),
+        ([10, 20], {"held_out": few_carry_all()}, "held_out has 124 records, but the problem has"),
+    ],
+    ids=str,
+)
+def test_what_no_path_can_have_is_refused(budgets, changed, message):
+    with pytest.raises(InputError, match=message):
+        frontier(PROBLEM, budgets, **(QUICK | changed))
