@@ -58,6 +58,11 @@ def calibrate_in_processes(
         InputError: as ``calibrate``, or another number of processes.
     """
     check_processes(processes)
+    if processes > 1 and options.get("start") is not None:
+        raise InputError(
+            "start cannot be told to other processes. Leave it out, use one process, or start the "
+            "program with torchrun and call calibrate."
+        )
     if processes == 1:
         return calibrate(problem, on_progress=on_progress, checkpoint=checkpoint, **options)
     with tempfile.TemporaryDirectory(prefix="l0-") as name:
@@ -160,9 +165,10 @@ def _refuse_failed(children: "list[subprocess.Popen[str]]", folder: Path) -> Non
         if child.returncode > 0:
             said = (folder / f"log-{rank}.txt").read_text(encoding="utf-8").strip()
             last = said.splitlines()[-1] if said else f"it ended with {child.returncode}"
+            # what is refused there is refused here, without the names that torch puts before it
+            _, refusal, reason = last.partition("l0.errors.InputError: ")
             raise InputError(
-                f"process {rank} of {len(children)} failed: "
-                f"{last.removeprefix('l0.errors.InputError: ')}"
+                f"process {rank} of {len(children)} failed: {reason if refusal else last}"
             )
     killed = [rank for rank, child in enumerate(children) if child.returncode < 0]
     if killed:
