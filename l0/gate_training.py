@@ -145,7 +145,6 @@ def fit_gates(
         )
         log_alpha, shift = hold_to_budget(
             locations,
-            gates=count,
             expected=expected,
             temperature=temperature,
             start=shift,
@@ -160,9 +159,8 @@ def fit_gates(
         pull = hold_count(
             slope.flatten() * gate_slope(gate, temperature, stretch=gates.limits), chance
         )
-        locations -= adam.step(
-            pull, cosine_rate(settings.gate_rate, epoch=epoch, epochs=settings.epochs)
-        )
+        rate = cosine_rate(settings.gate_rate, epoch=epoch, epochs=settings.epochs)
+        adam.step(locations, pull, rate)
         if optimizer is not None:
             for parameter, gradient in zip(own, own_slopes, strict=True):
                 parameter.grad = gradient

@@ -7,7 +7,7 @@ gate multiplies lives in ``gates``, ``layers`` and ``gated_vector``.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,16 +33,41 @@ def sample_gate(
 
     Without a generator the noise is that of torch's global one, as in every layer of torch.
     """
-    noise = torch.rand(
+    noise = logistic_noise(
         log_alpha.shape,
         generator=generator,
         dtype=_compute_dtype(log_alpha),
         device=log_alpha.device,
     )
+    return noisy_gate(log_alpha, noise, temperature, stretch=stretch)
+
+
+def logistic_noise(
+    shape: Sequence[int],
+    *,
+    generator: torch.Generator | None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Draws of the standard logistic distribution, none further out than 14."""
+    noise = torch.rand(shape, generator=generator, dtype=dtype, device=device)
     # the ends of the unit interval have no finite logit; logarithms rather than torch's logit,
     # whose last digit depends on where in a vector a number stands
     noise.clamp_(1e-6, 1 - 1e-6)
-    return _gate(log_alpha, noise.log().sub_(noise.neg_().log1p_()), temperature, stretch)
+    return noise.log().sub_(noise.neg_().log1p_())
+
+
+def noisy_gate(
+    log_alpha: Tensor,
+    noise: Tensor,
+    temperature: float,
+    *,
+    stretch: tuple[float, float] = STRETCH,
+) -> Tensor:
+    """The gates under given logistic noise (equation 10)."""
+    recorded = log_alpha.requires_grad and torch.is_grad_enabled()
+    gate: Callable[..., Tensor] = _Gate.apply if recorded else _Gate.forward
+    return gate(log_alpha, noise, temperature, *stretch)
 
 
 def deterministic_gate(
@@ -54,10 +79,11 @@ def deterministic_gate(
     equation 13 leaves it out and thereby opens other gates than its own probability does.
     """
     noise = torch.zeros((), dtype=_compute_dtype(log_alpha), device=log_alpha.device)
-    gate = _gate(log_alpha, noise, temperature, stretch)
+    gate = noisy_gate(log_alpha, noise, temperature, stretch=stretch)
     # rounding must not part the gate from its probability where the two are equally likely
-    is_open = open_probability(log_alpha, temperature, stretch=stretch) > 0.5
-    return gate.clamp(min=torch.finfo(gate.dtype).tiny).where(is_open, 0)
+    chance = open_probability(log_alpha, temperature, stretch=stretch)
+    is_open = (chance.detach() - 0.5).sign_().clamp_(min=0)
+    return gate.clamp(min=torch.finfo(gate.dtype).tiny).mul(is_open)
 
 
 def gate_slope(
@@ -65,17 +91,20 @@ def gate_slope(
 ) -> Tensor:
     """The derivative of a gate by its location, from the gate itself; zero where it is clipped."""
     gamma, zeta = stretch
-    # (g - gamma)(zeta - g), completed to a square so that one buffer is enough
-    slope = gate.sub((gamma + zeta) / 2).square_().neg_().add_(((zeta - gamma) / 2) ** 2)
-    slope.mul_(1 / ((zeta - gamma) * temperature))
-    return slope.masked_fill_((gate > 0).logical_and_(gate < 1).logical_not_(), 0)
+    # (g - gamma)(zeta - g) = g(1 - g) + (gamma + zeta - 1) g - gamma zeta
+    slope = (1 - gate).mul_(gate)
+    # arithmetic is many times faster than a mask: the sign of g(1 - g) is zero where g is clipped
+    inside = slope.sign()
+    if gamma + zeta != 1:
+        slope.add_(gate, alpha=gamma + zeta - 1)
+    return slope.sub_(gamma * zeta).mul_(inside).mul_(1 / ((zeta - gamma) * temperature))
 
 
 def open_probability(
     log_alpha: Tensor, temperature: float, *, stretch: tuple[float, float] = STRETCH
 ) -> Tensor:
     """P(gate > 0) for each gate (equation 12); its sum is the expected number of open gates."""
-    return _logistic(log_alpha - closing_location(temperature, stretch=stretch))
+    return _logistic(closing_location(temperature, stretch=stretch) - log_alpha)
 
 
 def closing_location(temperature: float, *, stretch: tuple[float, float] = STRETCH) -> float:
@@ -308,19 +337,19 @@ def _compute_dtype(log_alpha: Tensor) -> torch.dtype:
     return torch.promote_types(log_alpha.dtype, torch.float32)
 
 
-def _logistic_of(values: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)), in place.
+def _logistic_of(negated: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)) of values -x, in place.
 
     Unlike torch's sigmoid it gives a number the same last digit wherever in a vector it stands,
     so that a part of a vector has the gates that the whole would have.
     """
-    return values.neg_().exp_().add_(1).reciprocal_()
+    return negated.exp_().add_(1).reciprocal_()
 
 
 class _Logistic(torch.autograd.Function):
     @staticmethod
-    def forward(values: Tensor) -> Tensor:
-        return _logistic_of(values.clone())
+    def forward(negated: Tensor) -> Tensor:
+        return _logistic_of(negated.clone())
 
     @staticmethod
     def setup_context(ctx: Any, _: tuple[Any, ...], output: Tensor) -> None:
@@ -329,15 +358,16 @@ class _Logistic(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (probability,) = ctx.saved_tensors
-        slope: Tensor = probability * (1 - probability)
+        slope: Tensor = probability * (probability - 1)
         return gradients[0] * slope
 
 
-def _logistic(values: Tensor) -> Tensor:
+def _logistic(negated: Tensor) -> Tensor:
+    """The same, of values that nobody else needs."""
     # what autograd does not record is spared its bookkeeping, longer than the work on few gates
-    recorded = values.requires_grad and torch.is_grad_enabled()
-    logistic: Callable[..., Tensor] = _Logistic.apply if recorded else _Logistic.forward
-    return logistic(values)
+    recorded = negated.requires_grad and torch.is_grad_enabled()
+    logistic: Callable[..., Tensor] = _Logistic.apply if recorded else _logistic_of
+    return logistic(negated)
 
 
 class _Gate(torch.autograd.Function):
@@ -347,7 +377,7 @@ class _Gate(torch.autograd.Function):
     def forward(
         log_alpha: Tensor, noise: Tensor, temperature: float, gamma: float, zeta: float
     ) -> Tensor:
-        gate = _logistic_of(torch.add(noise, log_alpha).div_(temperature))
+        gate = _logistic_of(torch.add(noise, log_alpha).mul_(-1 / temperature))
         return gate.mul_(zeta - gamma).add_(gamma).clamp_(0, 1).to(log_alpha.dtype)
 
     @staticmethod
@@ -361,11 +391,3 @@ class _Gate(torch.autograd.Function):
         (gate,) = ctx.saved_tensors
         slope = gate_slope(gate, ctx.temperature, stretch=ctx.stretch)
         return slope.mul_(gradients[0]), None, None, None, None
-
-
-def _gate(
-    log_alpha: Tensor, noise: Tensor, temperature: float, stretch: tuple[float, float]
-) -> Tensor:
-    recorded = log_alpha.requires_grad and torch.is_grad_enabled()
-    gate: Callable[..., Tensor] = _Gate.apply if recorded else _Gate.forward
-    return gate(log_alpha, noise, temperature, *stretch)

@@ -16,14 +16,18 @@ class Adam:
         self.square = torch.zeros_like(like)
         self.steps = 0
 
-    def step(self, gradient: Tensor, rate: float) -> Tensor:
-        """What to subtract from the parameters."""
+    def step(self, parameters: Tensor, gradient: Tensor, rate: float) -> None:
+        """Move the parameters in place."""
         self.steps += 1
         self.mean.lerp_(gradient, 1 - DECAY_MEAN)
-        self.square.lerp_(gradient.square(), 1 - DECAY_SQUARE)
-        # float32 squares of gradients near 1e-9 are subnormal but not zero
-        spread = self.square.div(1 - DECAY_SQUARE**self.steps).sqrt_().add_(1e-12)
-        return self.mean.mul(rate / (1 - DECAY_MEAN**self.steps)).div_(spread)
+        self.square.mul_(DECAY_SQUARE).addcmul_(gradient, gradient, value=1 - DECAY_SQUARE)
+        # the moments' corrections for their start at zero, in the numbers rather than the vectors
+        of_mean, of_root = (
+            1 - DECAY_MEAN**self.steps,
+            math.sqrt(1 - DECAY_SQUARE**self.steps),
+        )
+        spread = self.square.sqrt().add_(1e-12 * of_root)
+        parameters.addcdiv_(self.mean, spread, value=-rate * of_root / of_mean)
 
     def keep(self, entries: Tensor) -> None:
         """Forget all but these entries."""

@@ -18,14 +18,7 @@ ALL_OPEN = 40.0
 # of the count: a fiftieth of a gate in twenty thousand
 _TOLERANCE = 1e-6
 _FIRST_STRIDE = 4.0
-
-# the sums of vectors over all gates, wherever they are held
-Totals = Callable[..., list[float]]
-
-
-def local_totals(*values: Tensor) -> list[float]:
-    """The sums of vectors that one process holds as a whole, in float64."""
-    return [float(vector.sum(dtype=torch.float64)) for vector in values]
+_MOST_STEPS = 200
 
 
 def scheduled_budget(
@@ -38,26 +31,23 @@ def scheduled_budget(
     return float(records * (budget / records) ** elapsed)
 
 
-def solve_shift(
-    log_odds: Tensor,
-    *,
-    expected: float,
-    temperature: float,
-    stretch: tuple[float, float] = STRETCH,
-    totals: Totals = local_totals,
-) -> float:
+def solve_shift(opened: Callable[[float], tuple[float, float]], *, expected: float) -> float:
     """The shift under which the expected number of open gates is ``expected``.
 
     Newton's method on a monotone function, kept inside a bracket that grows until it holds the
     answer. Fewer than all gates must be asked for: all of them open only in the limit.
+
+    Args:
+        opened: the expected count at a shift, and by how much it falls for one unit of shift.
+            Its last call is at the shift that is returned.
+        expected: the count wanted.
     """
     low, high, stride = -math.inf, math.inf, _FIRST_STRIDE
     shift = 0.0
-    for _ in range(200):
-        probability = open_probability(log_odds - shift, temperature, stretch=stretch)
-        count, slope = totals(probability, probability * (1 - probability))
+    count, slope = opened(shift)
+    for _ in range(_MOST_STEPS):
         excess = count - expected
-        if abs(excess) <= _TOLERANCE * expected:
+        if abs(excess) <= _TOLERANCE * expected or high - low <= 1e-7 * max(1.0, abs(shift)):
             break
         low, high = (shift, high) if excess > 0 else (low, shift)
         # where all gates are shut or all open the slope is lost: the strides alone lead on
@@ -66,44 +56,44 @@ def solve_shift(
             newton = shift + stride if excess > 0 else shift - stride
             stride *= 2
         shift = newton if low < newton < high else (low + high) / 2
-        if high - low <= 1e-7 * max(1.0, abs(shift)):
-            break
+        count, slope = opened(shift)
     return shift
 
 
 def hold_to_budget(
     log_odds: Tensor,
     *,
-    gates: int,
     expected: float,
     temperature: float,
     start: float,
     stretch: tuple[float, float] = STRETCH,
-    totals: Totals = local_totals,
 ) -> tuple[Tensor, float]:
     """The locations under which ``expected`` gates are open, and the shift that made them so.
 
     Args:
-        log_odds: of the gates held here.
-        gates: how many there are in all.
+        log_odds: of all gates.
         expected: how many are to be open.
         temperature: of the gates.
         start: a shift near the answer: that of the last epoch.
         stretch: limits of the gates.
-        totals: sums over all gates.
     """
-    if expected >= gates:
+    if expected >= len(log_odds):
         return torch.full_like(log_odds, ALL_OPEN), start
     # small numbers keep the digits that the count needs
     near = log_odds - start
-    shift = solve_shift(
-        near, expected=expected, temperature=temperature, stretch=stretch, totals=totals
-    )
+
+    def opened(shift: float) -> tuple[float, float]:
+        probability = open_probability(near - shift, temperature, stretch=stretch)
+        slope = probability * (1 - probability)
+        return float(probability.sum(dtype=torch.float64)), float(slope.sum(dtype=torch.float64))
+
+    shift = solve_shift(opened, expected=expected)
     return near - shift, start + shift
 
 
-def hold_count(gradient: Tensor, probability: Tensor, *, totals: Totals = local_totals) -> Tensor:
+def hold_count(gradient: Tensor, probability: Tensor) -> Tensor:
     """The gradient by each location when the shift follows it, so that the count is held."""
     slope = probability * (1 - probability)
-    pull, total = totals(gradient, slope)
+    total = float(slope.sum(dtype=torch.float64))
+    pull = float(gradient.sum(dtype=torch.float64))
     return gradient.sub(slope, alpha=pull / total) if total > 0 else gradient

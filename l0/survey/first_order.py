@@ -90,8 +90,8 @@ class FirstOrder:
         self._price_sum += min(self.epoch, self.epochs - self.epoch) * prices
         worth = operator.adjoint(prices)
         gradient = weights * (worth + self._strength * log_ratio)
-        step = self._adam.step(self._along_total(gradient, weights), rate)
-        self._log_weights = self._inside(self._log_weights - step)
+        self._adam.step(self._log_weights, self._along_total(gradient, weights), rate)
+        self._log_weights = self._inside(self._log_weights)
         self.epoch += 1
         return record
 

@@ -1,44 +1,72 @@
-"""Noise of a fit: a stream of its own for each epoch and shard.
+"""Noise of a fit: for each epoch and shard a draw of its own.
 
 There is nothing to save when a fit is laid down, and processes that hold different shards draw
 what one process that holds all would draw.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from l0.hard_concrete import sample_gate
+from l0.hard_concrete import logistic_noise, sample_gate
 from l0.survey.operator import SparseOperator
+from l0.survey.shards import Shards
+
+_LEAST_TABLE = 1 << 20
+
+
+class NoiseTable:
+    """Logistic noise drawn once, and read from a random place at every epoch.
+
+    Reading is many times faster than drawing, and what a record gets at one epoch tells nothing
+    of what it gets at another (Salimans et al., 2017, *Evolution Strategies as a Scalable
+    Alternative to Reinforcement Learning*, share noise in the same way).
+    """
+
+    def __init__(self, shards: Shards, *, seed: int) -> None:
+        """Draw at least twice as much as the largest shard needs."""
+        longest = max(stop - start for start, stop in pairwise(shards.bounds))
+        generator = _stream(seed, 0, shard=0, device=shards.device)
+        size = max(_LEAST_TABLE, 2 * longest)
+        self._noise = logistic_noise((size,), generator=generator, device=shards.device)
+        self._seed = seed
+
+    def read(self, size: int, *, epoch: int, shard: int) -> Tensor:  # (size,)
+        """The noise of one epoch and shard."""
+        words = np.random.SeedSequence([self._seed, epoch, shard]).generate_state(1, np.uint64)
+        place = int(words[0] % np.uint64(len(self._noise) - size + 1))
+        return self._noise[place : place + size]
 
 
 def sampled_gates(
     log_alpha: Tensor, temperature: float, *, operator: SparseOperator, seed: int, epoch: int
 ) -> Tensor:  # (records held,)
     """Random gates of one epoch."""
-    gates = [
-        sample_gate(log_alpha[cut], temperature, generator=generator)
-        for cut, generator in zip(operator.cuts, _streams(operator, seed, epoch), strict=True)
-    ]
-    return torch.cat(gates)
+
+    def gates(place: int) -> Tensor:
+        shard = operator.shards.first + place
+        stream = _stream(seed, epoch, shard=shard, device=operator.device)
+        return sample_gate(log_alpha[operator.cuts[place]], temperature, generator=stream)
+
+    return torch.cat(operator.each(gates))
 
 
 def normal(operator: SparseOperator, *, seed: int, draw: int) -> Tensor:  # (records held,)
     """Standard normal noise that does not belong to an epoch; each ``draw`` is another."""
-    noise = [
-        torch.randn(cut.stop - cut.start, generator=generator, device=operator.device)
-        for cut, generator in zip(operator.cuts, _streams(operator, seed, -draw), strict=True)
-    ]
-    return torch.cat(noise)
+
+    def noise(place: int) -> Tensor:
+        shard = operator.shards.first + place
+        stream = _stream(seed, -draw, shard=shard, device=operator.device)
+        cut = operator.cuts[place]
+        return torch.randn(cut.stop - cut.start, generator=stream, device=operator.device)
+
+    return torch.cat(operator.each(noise))
 
 
-def _streams(operator: SparseOperator, seed: int, place: int) -> list[torch.Generator]:
-    held = range(operator.shards.first, operator.shards.last)
-    # draws outside epochs count downwards from zero
-    words = [seed, int(place < 0), abs(place)]
-    return [
-        torch.Generator(operator.device).manual_seed(
-            int(np.random.SeedSequence([*words, shard]).generate_state(1, np.uint64)[0] >> 1)
-        )
-        for shard in held
-    ]
+def _stream(seed: int, epoch: int, *, shard: int, device: torch.device) -> torch.Generator:
+    """The stream of one epoch and shard; epochs below zero are draws outside any epoch."""
+    words = [seed, int(epoch < 0), abs(epoch), shard]
+    state = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+    return torch.Generator(device).manual_seed(state)

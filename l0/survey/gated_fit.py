@@ -16,17 +16,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from l0.hard_concrete import deterministic_gate, gate_slope, open_probability
 from l0.survey.adam import cosine_rate
-from l0.survey.budget import hold_count, hold_to_budget, scheduled_budget
-from l0.survey.gate_noise import sampled_gates
+from l0.survey.budget import scheduled_budget, solve_shift
+from l0.survey.gate_noise import NoiseTable
+from l0.survey.gated_epoch import GatedEpoch, log_odds
 from l0.survey.history import EpochRecord, refuse_lost
 from l0.survey.losses import Loss
 from l0.survey.operator import SparseOperator
-from l0.survey.pool import Pool
+from l0.survey.pool import Part, Pool
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.selected import SMALLEST_GATE, Selection
 from l0.survey.settings import check_settings
@@ -117,13 +118,14 @@ class GatedFit:
         self._problem = problem
         self._budget = budget
         self._settings = settings
-        self._seed = seed
+        self._table = NoiseTable(operator.shards, seed=seed)
         self._targets = targets
         self._pool = Pool(problem, operator, start=start)
         self._from = self._pool.initial_size
         self._strength = self._pool.strength(settings.penalty, budget)
         self._last = max(1, int(settings.epochs * settings.budget_share))
         self._shift = 0.0
+        self._drift = 0.0  # of the shift, from epoch to epoch
 
     def step(self, *, recorded: bool) -> EpochRecord | None:
         """One epoch: gates held to the schedule, one step of weights and locations."""
@@ -132,40 +134,41 @@ class GatedFit:
         expected = self._expected()
         wanted = max(int(MARGIN * expected), self._budget)
         if pool.is_worth_a_cut(wanted):
-            pool.keep_best(self._log_odds(focus), wanted)
-        totals = pool.operator.totals
-        log_alpha = self._held(focus, expected=expected, temperature=temperature)
-        probability = open_probability(log_alpha, temperature)
-        gate = self._gate(log_alpha, temperature)
-        weights = pool.log_weights.exp()
-        errors = self._targets.errors(pool.operator.estimates(weights * gate))
-        prices = self._targets.prices(errors, leak=settings.leak)
-        worth = weights * pool.operator.adjoint(prices)
-        reference = pool.reference(probability * pool.design)
-        distance = pool.log_weights - reference.log()
+            pool.keep_best(pool.each(lambda part: log_odds(part, focus)), wanted)
+        shards, open_gates, slope = self._held(focus, expected=expected, temperature=temperature)
+        total = pool.operator.total
+        errors = self._targets.errors(
+            total(lambda k: shards[k].estimates(self._noise(pool.parts[k])))
+        )
+        prices = self._targets.prices(errors, leak=settings.leak).float()
+        pull, open_design = total(lambda k: shards[k].pull(prices)).tolist()
+        raised = pool.raised(open_design)
         record = None
         if recorded:
-            divergence = gate * (weights * distance - weights + reference)
-            open_gates, penalty = totals(probability, divergence)
+            divergence = float(total(lambda k: shards[k].divergence(raised), multiplies=False))
             record = EpochRecord(
                 stage=self.name,
                 epoch=self.epoch,
                 epochs=self.epochs,
                 loss=self._targets.value(errors),
-                penalty=self._strength * penalty,
+                penalty=self._strength * divergence,
                 records=pool.size,
                 budget=expected,
                 expected_count=open_gates,
                 temperature=temperature,
             )
             refuse_lost(record)
-        gate_gradient = hold_count(
-            worth * gate_slope(gate, temperature), probability, totals=totals
-        )
-        weight_gradient = gate * (worth + self._strength * weights * distance)
         rate = cosine_rate(settings.weight_rate, epoch=self.epoch, epochs=self.epochs)
-        pool.log_weights = pool.log_weights - pool.weight_adam.step(weight_gradient, rate)
-        pool.locations = pool.locations - pool.gate_adam.step(gate_gradient, settings.gate_rate)
+        pool.operator.each(
+            lambda k: shards[k].learn(
+                raised=raised,
+                strength=self._strength,
+                pull=pull / slope if slope > 0 else 0.0,
+                weight_rate=rate,
+                gate_rate=settings.gate_rate,
+            ),
+            multiplies=False,
+        )
         self.epoch += 1
         return record
 
@@ -186,28 +189,35 @@ class GatedFit:
 
     def selection(self) -> Selection:
         """The ``budget`` records whose gates stand highest, and the weights gates left them."""
-        pool, temperature = self._pool, self._settings.final_temperature
-        log_alpha = self._held(
-            self._settings.final_focus, expected=self._budget, temperature=temperature
+        settings = self._settings
+        shards, _, _ = self._held(
+            settings.final_focus, expected=self._budget, temperature=settings.final_temperature
         )
-        gate = deterministic_gate(log_alpha, temperature).clamp(min=SMALLEST_GATE)
+        weights = [
+            part.weights() * shard.gate().clamp(min=SMALLEST_GATE)
+            for part, shard in zip(self._pool.parts, shards, strict=True)
+        ]
         return Selection.of(
             self._problem,
-            pool.operator,
-            scores=log_alpha,
-            weights=pool.log_weights.exp() * gate,
-            open_probability=open_probability(log_alpha, temperature),
+            self._pool.operator,
+            scores=torch.cat([shard.log_alpha for shard in shards]),
+            weights=torch.cat(weights),
+            open_probability=torch.cat([shard.probability for shard in shards]),
             budget=self._budget,
         )
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The pool's vectors, and the shift."""
-        return {**self._pool.state(), "shift": np.array(self._shift)}
+        return {
+            **self._pool.state(),
+            "shift": np.array(self._shift),
+            "drift": np.array(self._drift),
+        }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go back to where ``state`` was taken."""
         self._pool.restore(state)
-        self._shift = float(state["shift"])
+        self._shift, self._drift = float(state["shift"]), float(state["drift"])
 
     def _expected(self) -> float:
         return scheduled_budget(
@@ -218,31 +228,35 @@ class GatedFit:
             power=self._settings.budget_power,
         )
 
-    def _log_odds(self, focus: float) -> Tensor:
-        """Log-odds of every gate before the common shift."""
-        return self._pool.locations + focus * self._pool.contribution
+    def _held(
+        self, focus: float, *, expected: float, temperature: float
+    ) -> tuple[list[GatedEpoch], float, float]:
+        """The shards with ``expected`` gates open, their count, and its slope by the shift."""
+        # as if the shift went on as it went between the last two epochs
+        start = self._shift + self._drift
+        shards = [
+            GatedEpoch(part, temperature=temperature, focus=focus, start=start)
+            for part in self._pool.parts
+        ]
+        total = self._pool.operator.total
+        if expected >= self._pool.size:
+            count, slope = total(lambda k: shards[k].all_opened()).tolist()
+            return shards, count, slope
 
-    def _held(self, focus: float, *, expected: float, temperature: float) -> Tensor:
-        log_alpha, self._shift = hold_to_budget(
-            self._log_odds(focus),
-            gates=self._pool.size,
-            expected=expected,
-            temperature=temperature,
-            start=self._shift,
-            totals=self._pool.operator.totals,
-        )
-        return log_alpha
+        def opened(shift: float) -> tuple[float, float]:
+            nonlocal count, slope
+            count, slope = total(lambda k: shards[k].opened(shift), multiplies=False).tolist()
+            return count, slope
 
-    def _gate(self, log_alpha: Tensor, temperature: float) -> Tensor:
+        count = slope = 0.0
+        shift = start + solve_shift(opened, expected=expected)
+        self._shift, self._drift = shift, shift - self._shift
+        return shards, count, slope
+
+    def _noise(self, part: Part) -> Tensor | None:
         if self.epoch >= self._settings.noise_share * self.epochs:
-            return deterministic_gate(log_alpha, temperature)
-        return sampled_gates(
-            log_alpha,
-            temperature,
-            operator=self._pool.operator,
-            seed=self._seed,
-            epoch=self.epoch,
-        )
+            return None
+        return self._table.read(len(part.locations), epoch=self.epoch, shard=part.shard)
 
 
 def _annealed(settings: GatedFitSettings, epoch: int) -> tuple[float, float]:

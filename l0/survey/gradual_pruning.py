@@ -5,6 +5,7 @@ what it contributes under the loss, w_i * norm_i. No gates and no noise: the num
 follows the schedule by itself, and ends at the budget.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from l0.survey.adam import cosine_rate
 from l0.survey.budget import scheduled_budget
@@ -22,6 +24,7 @@ from l0.survey.pool import Pool
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.selected import Selection
 from l0.survey.settings import check_settings
+from l0.survey.shards import shard_sums
 from l0.survey.target_loss import TargetLoss
 
 
@@ -113,43 +116,55 @@ class GradualPruning:
             power=settings.budget_power,
         )
         if self.epoch % settings.prune_every == 0 or self.epoch >= self._last:
-            pool.keep_best(pool.contribution, round(wanted))
-        weights = pool.log_weights.exp()
-        errors = self._targets.errors(pool.operator.estimates(weights))
-        reference = pool.reference(pool.design)
-        distance = pool.log_weights - reference.log()
+            pool.keep_best(self._contributions(), round(wanted))
+        weights = pool.each(lambda part: part.weights())
+        total = pool.operator.total
+        errors = self._targets.errors(total(lambda k: pool.parts[k].matrix.estimates(weights[k])))
+        prices = self._targets.prices(errors, leak=settings.leak).float()
+        left = float(pool.total(lambda part: shard_sums(part.design)))
+        log_raised = math.log(pool.raised(left))
+        distances = pool.each(lambda part: part.log_ratios - log_raised)
         record = None
         if recorded:
-            (divergence,) = pool.operator.totals(weights * distance - weights + reference)
+            divergence = float(total(lambda k: shard_sums(weights[k] * (distances[k] - 1))))
             record = EpochRecord(
                 stage=self.name,
                 epoch=self.epoch,
                 epochs=self.epochs,
                 loss=self._targets.value(errors),
-                penalty=self._strength * divergence,
+                penalty=self._strength * (divergence + pool.raised(left) * left),
                 records=pool.size,
                 budget=wanted,
             )
             refuse_lost(record)
-        worth = pool.operator.adjoint(self._targets.prices(errors, leak=settings.leak))
-        gradient = weights * (worth + self._strength * distance)
         rate = cosine_rate(settings.weight_rate, epoch=self.epoch, epochs=self.epochs)
-        pool.log_weights = pool.log_weights - pool.weight_adam.step(gradient, rate)
+
+        def learn(k: int) -> None:
+            part = pool.parts[k]
+            worth = part.matrix.adjoint(prices)
+            gradient = weights[k] * (worth + self._strength * distances[k])
+            part.weight_adam.step(part.log_ratios, gradient, rate)
+
+        pool.operator.each(learn)
         self.epoch += 1
         return record
 
     def selection(self) -> Selection:
         """The ``budget`` records that carry most; each that is left is in with certainty."""
         pool = self._pool
-        pool.keep_best(pool.contribution, self._budget)
+        pool.keep_best(self._contributions(), self._budget)
+        weights = torch.cat([part.weights() for part in pool.parts])
         return Selection.of(
             self._problem,
             pool.operator,
-            scores=pool.contribution,
-            weights=pool.log_weights.exp(),
-            open_probability=torch.ones_like(pool.log_weights),
+            scores=torch.cat(self._contributions()),
+            weights=weights,
+            open_probability=torch.ones_like(weights),
             budget=self._budget,
         )
+
+    def _contributions(self) -> list[Tensor]:
+        return self._pool.each(lambda part: part.contribution)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The pool's vectors."""

@@ -1,17 +1,15 @@
-"""A fit's two products, M w and M' r, from two stored copies of a sparse matrix.
+"""A fit's two products, M w and M' r, and whatever else is done shard by shard.
 
-One copy is compressed by record, one by target, so that each product streams its matrix once; a
-transpose is never rebuilt while a fit runs. Gradients are written by hand where they are used:
-nothing here is recorded by autograd. Values are float32, indices int32; sums over records are
-finished in float64, shard by shard (``shards``). On the CPU each shard is the work of one thread.
+Sums over records are finished in float64, shard by shard (``shards``), so that neither threads
+nor processes change a bit. On the CPU each shard is the work of one thread.
 """
 
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,41 +18,42 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l0.survey.problem import CalibrationProblem
-from l0.survey.shards import Shards, shard_sum
+from l0.survey.shard_matrix import ShardMatrix, run_of_rows
+from l0.survey.shards import Shards, shard_sums
 
-# with fewer coefficients, handing work to threads costs more than it saves
-_WORTH_THREADS = 300_000
+# with fewer, handing work to threads costs more than it saves: an operation on a short vector is
+# soon over, and the threads then wait for each other to have the interpreter
+_COEFFICIENTS = 300_000
+_RECORDS = 1_000_000
+
+Result = TypeVar("Result")
 
 
 class SparseOperator:
-    """The constraints on one device: those of the records that this process holds."""
+    """The constraints on one device: those of the records that this process holds, by shard."""
 
     def __init__(
         self,
-        by_record: sp.csr_array,  # (records, targets), float32, of the records held
+        matrices: list[ShardMatrix],  # of the shards held
         device: torch.device,
         *,
         shards: Shards,
         records: NDArray[np.intp],  # (records held,), ascending positions in the problem
         threads: int,
     ) -> None:
-        """Take the copy by record to the device; the one by target is made when it is used."""
-        self._by_record = by_record
+        """Join the matrices of the shards held."""
+        self.matrices = matrices
         self._threads = threads
+        self._nnz = sum(matrix.nnz for matrix in matrices)
         self.device = device
         self.shards = shards
         self.records = torch.from_numpy(records).to(device)
         self.cuts = shards.cuts(self.records)
-        runs = [run_of_rows(by_record, cut) for cut in self.cuts]
-        self._adjoint = [_to_torch(run, device) for run in runs]
-        self._runs = runs
-        self._forward: list[Tensor] = []
 
     @property
     def shape(self) -> tuple[int, int]:
         """(targets, records held)."""
-        records, targets = self._by_record.shape
-        return targets, records
+        return self.matrices[0].shape[0], len(self.records)
 
     @classmethod
     def of(cls, problem: CalibrationProblem, device: torch.device) -> "SparseOperator":
@@ -76,41 +75,44 @@ class SparseOperator:
         if among is not None and not among[held].all():
             by_record = by_record[among[held]]
             held = held[among[held]]
-        return cls(by_record, device, shards=shards, records=held, threads=torch.get_num_threads())
+        matrices = [
+            ShardMatrix(run_of_rows(by_record, cut), device)
+            for cut in shards.cuts(torch.from_numpy(held).to(device))
+        ]
+        threads = torch.get_num_threads()
+        return cls(matrices, device, shards=shards, records=held, threads=threads)
 
     def estimates(self, weights: Tensor) -> Tensor:  # (records held,) -> (targets,) float64
         """M w: the weighted total of every target, over all records."""
-        if not self._forward:
-            self._forward = [_to_torch(sp.csr_array(run.T), self.device) for run in self._runs]
-        partials = self._each(
-            lambda shard: torch.mv(self._forward[shard], weights[self.cuts[shard]]).double()
-        )
-        return self.shards.add(torch.stack(partials))
+        return self.total(lambda k: self.matrices[k].estimates(weights[self.cuts[k]]))
 
     def release(self) -> None:
         """Give back the copy by target; the next estimates make it anew."""
-        self._forward = []
+        for matrix in self.matrices:
+            matrix.release()
 
     def adjoint(self, prices: Tensor) -> Tensor:  # (targets,) -> (records held,)
         """M' r: what one unit of each record's weight is worth at the targets' prices."""
         short = prices.float()
-        return torch.cat(self._each(lambda shard: torch.mv(self._adjoint[shard], short)))
+        return torch.cat(self.each(lambda k: self.matrices[k].adjoint(short)))
 
     def totals(self, *values: Tensor) -> list[float]:  # each (records held,)
         """The sum of each vector over all records, in float64."""
-        partials = [[shard_sum(vector[cut]) for vector in values] for cut in self.cuts]
-        held = torch.tensor(partials, dtype=torch.float64, device=self.device)
-        added: list[float] = self.shards.add(held).tolist()
+        partials = [shard_sums(*(vector[cut] for vector in values)) for cut in self.cuts]
+        added: list[float] = self.shards.add(torch.stack(partials)).tolist()
         return added
 
     def keep(self, places: Tensor) -> "SparseOperator":
         """The operator of these of the records held; the others' coefficients are gone."""
         kept = places.cpu().numpy()
+        records = self.records.cpu().numpy()[kept]
+        cuts = self.shards.cuts(torch.from_numpy(records).to(self.device))
+        inside = [kept[new] - old.start for new, old in zip(cuts, self.cuts, strict=True)]
         return SparseOperator(
-            self._by_record[kept],
+            self.each(lambda k: self.matrices[k].keep(inside[k])),
             self.device,
             shards=self.shards,
-            records=self.records.cpu().numpy()[kept],
+            records=records,
             threads=self._threads,
         )
 
@@ -123,30 +125,37 @@ class SparseOperator:
     def column_norms(self, loss_weights: Tensor, scales: Tensor) -> Tensor:  # -> (records held,)
         """The Euclidean norm of each record's coefficients over scale, under the loss weights."""
         by_target = (loss_weights.double() / scales.double().square()).cpu().numpy()
-        squared = np.empty(self._by_record.shape[0])
-        for cut in self.cuts:
-            # a shard at a time, so that the squares need little memory
-            squares = sp.csr_array(run_of_rows(self._by_record, cut), dtype=np.float64)
-            squares.data = squares.data**2
-            squared[cut] = squares @ by_target
-        return torch.from_numpy(np.sqrt(squared)).to(self.device, torch.float32)
+        # a shard at a time, so that the squares need little memory
+        squared = [matrix.squares(by_target) for matrix in self.matrices]
+        return torch.from_numpy(np.sqrt(np.concatenate(squared))).to(self.device, torch.float32)
 
-    def _each(self, product: Callable[[int], Tensor]) -> list[Tensor]:
+    def each(self, work: Callable[[int], Result], *, multiplies: bool = True) -> list[Result]:
+        """Work done for every shard held, by its place among them; each thread has its own few.
+
+        Args:
+            work: of one shard.
+            multiplies: by the matrix; work on vectors alone is shared only where they are long.
+        """
+
+        def run(shards: range) -> list[Result]:
+            return [work(shard) for shard in shards]
+
         shards = range(len(self.cuts))
-        if self._threads == 1 or self.device.type != "cpu" or self._by_record.nnz < _WORTH_THREADS:
-            return [product(shard) for shard in shards]
-        return list(_workers(self._threads).map(product, shards))
+        size, worth = (self._nnz, _COEFFICIENTS) if multiplies else (len(self.records), _RECORDS)
+        if self._threads == 1 or self.device.type != "cpu" or size < worth:
+            return run(shards)
+        # this thread takes the first few: what waits for others anyway need not be woken
+        share = -(-len(shards) // self._threads)
+        first, *others = (shards[place : place + share] for place in shards[::share])
+        futures = [_workers(self._threads).submit(run, some) for some in others]
+        done = run(first)
+        for future in futures:
+            done += future.result()
+        return done
 
-
-def run_of_rows(matrix: sp.csr_array, rows: slice) -> sp.csr_array:
-    """Some rows one after the other, sharing the matrix's memory."""
-    start, stop = matrix.indptr[rows.start], matrix.indptr[rows.stop]
-    run = sp.csr_array((rows.stop - rows.start, matrix.shape[1]), dtype=matrix.dtype)
-    # set one by one: scipy's constructor would copy a part of a larger array
-    run.data = matrix.data[start:stop]
-    run.indices = matrix.indices[start:stop]
-    run.indptr = matrix.indptr[rows.start : rows.stop + 1] - start
-    return run
+    def total(self, work: Callable[[int], Tensor], *, multiplies: bool = True) -> Tensor:
+        """The sum over all shards, those of other processes too, of what work finds for each."""
+        return self.shards.add(torch.stack(self.each(work, multiplies=multiplies)))
 
 
 @contextmanager
@@ -171,19 +180,3 @@ def _workers(threads: int) -> ThreadPoolExecutor:
 
 # a forked process has none of its parent's threads
 os.register_at_fork(after_in_child=_workers.cache_clear)
-
-
-def _to_torch(matrix: sp.csr_array, device: torch.device) -> Tensor:
-    with warnings.catch_warnings():
-        # torch announces once in a process that its compressed layout may still change, and that
-        # memory it only reads is not its to write
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int32, copy=False)),
-            torch.from_numpy(matrix.indices.astype(np.int32, copy=False)),
-            torch.from_numpy(matrix.data),
-            size=matrix.shape,
-            device=device,
-            check_invariants=False,
-        )

@@ -163,11 +163,11 @@ class PenalisedFit:
             gradient = kept * worth
             if objective.lambda_l2 > 0:
                 gradient = gradient + 2 * objective.lambda_l2 * weights.square()
-            objective.log_weights -= self._weight_adam.step(gradient, rate)
+            self._weight_adam.step(objective.log_weights, gradient, rate)
         if gate is not None and objective.log_alpha is not None and objective.moves_gates:
             slope = gate_slope(gate, objective.temperature, stretch=objective.limits)
             gradient = weights * worth * slope + objective.lambda_l0 * chance * (1 - chance)
-            objective.log_alpha -= self._gate_adam.step(gradient, rate)
+            self._gate_adam.step(objective.log_alpha, gradient, rate)
         self.epoch += 1
         return record
 

@@ -120,9 +120,10 @@ def check_processes(processes: int) -> None:
         )
 
 
-def shard_sum(values: Tensor) -> float:
-    """The sum of a vector in float64, whatever the number of threads."""
-    if values.device.type == "cpu":
-        # torch splits a sum among its threads; numpy adds in one order
-        return float(np.add.reduce(values.numpy(), dtype=np.float64))
-    return float(values.sum(dtype=torch.float64))
+def shard_sums(*values: Tensor) -> Tensor:  # each (records of a shard,) -> (values,) float64
+    """The sum of each vector in float64, whatever the number of threads."""
+    if values[0].device.type != "cpu":
+        return torch.stack([vector.sum(dtype=torch.float64) for vector in values])
+    # torch splits a sum among its threads; numpy adds in one order
+    sums = [np.add.reduce(vector.numpy(), dtype=np.float64) for vector in values]
+    return torch.from_numpy(np.array(sums))

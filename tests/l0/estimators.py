@@ -35,9 +35,9 @@ def gradients_of_every_step(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     gradients: list[Tensor] = []
     step = Adam.step
 
-    def recording(self: Adam, gradient: Tensor, rate: float) -> Tensor:
+    def recording(self: Adam, parameters: Tensor, gradient: Tensor, rate: float) -> None:
         gradients.append(gradient.clone())
-        return step(self, gradient, rate)
+        step(self, parameters, gradient, rate)
 
     monkeypatch.setattr(Adam, "step", recording)
     return gradients

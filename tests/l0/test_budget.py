@@ -9,7 +9,6 @@ from l0.hard_concrete import open_probability
 from l0.survey.budget import (
     hold_count,
     hold_to_budget,
-    local_totals,
     scheduled_budget,
     solve_shift,
 )
@@ -28,9 +27,13 @@ def count(odds: torch.Tensor, shift: float, temperature: float) -> float:
     return float(open_probability(odds.double() - shift, temperature).sum())
 
 
-def doubled(*values: torch.Tensor) -> list[float]:
-    """Sums over two processes that hold the same gates."""
-    return [2 * total for total in local_totals(*values)]
+def shift_of(odds: torch.Tensor, *, expected: float, temperature: float) -> float:
+    def opened(shift: float) -> tuple[float, float]:
+        probability = open_probability(odds - shift, temperature)
+        slope = probability * (1 - probability)
+        return float(probability.double().sum()), float(slope.double().sum())
+
+    return solve_shift(opened, expected=expected)
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0, 100.0, 1e4], ids="spread {:g}".format)
@@ -38,51 +41,70 @@ def doubled(*values: torch.Tensor) -> list[float]:
 def test_the_shift_gives_the_expected_count_for_flat_and_very_sharp_odds(spread, expected):
     for temperature in (0.05, 0.25, 0.5, 2.0):
         odds = log_odds(300, spread).double()
-        shift = solve_shift(odds, expected=expected, temperature=temperature)
+        shift = shift_of(odds, expected=expected, temperature=temperature)
         assert count(odds, shift, temperature) == pytest.approx(expected, rel=EXACT)
 
 
 @pytest.mark.parametrize("place", [0.0, 1e3, -1e3, 1e6, -1e6])
 def test_the_shift_is_found_wherever_the_odds_lie(place):
     odds = log_odds(300, 30.0).double() + place
-    shift = solve_shift(odds, expected=20.0, temperature=0.25)
+    shift = shift_of(odds, expected=20.0, temperature=0.25)
     assert count(odds, shift, 0.25) == pytest.approx(20.0, rel=EXACT)
 
 
 def test_the_shift_follows_odds_that_are_all_moved_by_the_same():
     odds = log_odds(300, 5.0).double()
-    near = solve_shift(odds, expected=40.0, temperature=0.25)
-    far = solve_shift(odds + 1_000.0, expected=40.0, temperature=0.25)
+    near = shift_of(odds, expected=40.0, temperature=0.25)
+    far = shift_of(odds + 1_000.0, expected=40.0, temperature=0.25)
     assert far - near == pytest.approx(1_000.0, abs=1e-4)
 
 
 def test_one_gate_stands_out_of_many():
     odds = log_odds(50_000, 1.0)
     odds[123] = 40.0
-    shift = solve_shift(odds, expected=1.0, temperature=0.25)
+    shift = shift_of(odds, expected=1.0, temperature=0.25)
     assert count(odds, shift, 0.25) == pytest.approx(1.0, rel=EXACT_IN_FLOAT32)
     assert int(open_probability(odds - shift, 0.25).argmax()) == 123
 
 
-def test_the_shift_is_solved_with_sums_over_all_processes():
-    odds = log_odds(300, 2.0).double()
-    alone = solve_shift(odds, expected=40.0, temperature=0.5)
-    shared = solve_shift(odds, expected=80.0, temperature=0.5, totals=doubled)
-    assert shared == pytest.approx(alone, abs=1e-5)
+def test_the_last_count_asked_for_is_at_the_shift_that_is_found():
+    asked = []
+
+    def opened(shift: float) -> tuple[float, float]:
+        asked.append(shift)
+        probability = torch.sigmoid(torch.linspace(-3, 3, 50, dtype=torch.float64) - shift)
+        return float(probability.sum()), float((probability * (1 - probability)).sum())
+
+    assert solve_shift(opened, expected=10.0) == asked[-1]
+    assert len(asked) < 8
 
 
-def test_the_shift_is_solved_under_the_limits_of_the_gates():
+def test_steps_are_few_where_the_search_starts_near_by():
+    odds, asked = log_odds(300, 2.0).double(), []
+    near = shift_of(odds, expected=40.0, temperature=0.25)
+
+    def opened(shift: float) -> tuple[float, float]:
+        asked.append(shift)
+        probability = open_probability(odds - near - 1e-3 - shift, 0.25)
+        return float(probability.sum()), float((probability * (1 - probability)).sum())
+
+    assert solve_shift(opened, expected=40.0) == pytest.approx(-1e-3, abs=1e-6)
+    assert len(asked) == 2
+
+
+def test_gates_are_held_under_their_own_limits():
     odds, wide = log_odds(300, 2.0).double(), (-0.5, 1.5)
-    shift = solve_shift(odds, expected=40.0, temperature=0.5, stretch=wide)
-    opened = float(open_probability(odds - shift, 0.5, stretch=wide).sum())
+    options = {"expected": 40.0, "temperature": 0.5, "start": 0.0}
+    held, shift = hold_to_budget(odds, stretch=wide, **options)
+    opened = float(open_probability(held, 0.5, stretch=wide).sum())
     assert opened == pytest.approx(40.0, rel=EXACT)
-    assert shift != pytest.approx(solve_shift(odds, expected=40.0, temperature=0.5), abs=0.1)
+    assert shift != pytest.approx(hold_to_budget(odds, **options)[1], abs=0.1)
 
 
 @pytest.mark.parametrize("spread", [0.0, 1.0, 100.0, 1e4], ids="spread {:g}".format)
 @pytest.mark.parametrize("expected", [1.0, 2.5, 150.0, 299.5], ids="{:g} of 300".format)
 def test_gates_held_from_a_shift_near_by_have_the_count_in_float32_too(spread, expected):
-    odds, options = log_odds(300, spread), {"gates": 300, "temperature": 0.25}
+    odds, options = log_odds(300, spread), {"temperature": 0.25}
     _, near = hold_to_budget(odds, expected=expected, start=0.0, **options)
     held, shift = hold_to_budget(odds, expected=expected, start=near, **options)
     assert held.dtype == torch.float32
@@ -93,32 +115,19 @@ def test_gates_held_from_a_shift_near_by_have_the_count_in_float32_too(spread, e
 @pytest.mark.parametrize("start", [0.0, 5.0, -80.0, 1e4])
 def test_the_shift_held_is_the_same_from_any_start(start):
     odds = log_odds(300, 30.0).double()
-    options = {"gates": 300, "expected": 20.0, "temperature": 0.25}
+    options = {"expected": 20.0, "temperature": 0.25}
     held, shift = hold_to_budget(odds, start=start, **options)
-    assert shift == pytest.approx(solve_shift(odds, expected=20.0, temperature=0.25), abs=1e-3)
+    assert shift == pytest.approx(shift_of(odds, expected=20.0, temperature=0.25), abs=1e-3)
     assert count(held, 0.0, 0.25) == pytest.approx(20.0, rel=EXACT)
 
 
 @pytest.mark.parametrize("expected", [300, 300.0, 1_000])
 def test_where_every_gate_is_asked_for_all_are_open_and_the_shift_stays(expected):
     odds = log_odds(300, 5.0)
-    held, shift = hold_to_budget(odds, gates=300, expected=expected, temperature=0.5, start=7.0)
+    held, shift = hold_to_budget(odds, expected=expected, temperature=0.5, start=7.0)
     assert shift == 7.0
     assert count(held, 0.0, 0.5) == pytest.approx(300, rel=1e-6)
     assert held.unique().numel() == 1
-
-
-def test_gates_are_counted_over_all_processes():
-    # 400 are more than the 300 held here, but not than the 600 there are
-    odds = log_odds(300, 5.0).double()
-    held, _ = hold_to_budget(
-        odds, gates=600, expected=400.0, temperature=0.5, start=0.0, totals=doubled
-    )
-    assert count(held, 0.0, 0.5) == pytest.approx(200.0, rel=EXACT)
-    pull, probability = torch.linspace(-1, 1, 300), open_probability(held, 0.5).float()
-    torch.testing.assert_close(
-        hold_count(pull, probability, totals=doubled), hold_count(pull, probability)
-    )
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 1.5, 3.0])
@@ -151,7 +160,7 @@ def test_the_gradient_under_a_held_count_is_the_finite_difference_with_the_shift
     worth = torch.linspace(-1.0, 2.0, 30, dtype=torch.float64)
 
     def log_alpha(moved: torch.Tensor) -> torch.Tensor:
-        return moved - solve_shift(moved, expected=expected, temperature=temperature)
+        return moved - shift_of(moved, expected=expected, temperature=temperature)
 
     def loss(moved: torch.Tensor) -> float:
         return float((worth * torch.tanh(log_alpha(moved))).sum())

@@ -107,6 +107,19 @@ def test_the_slope_of_a_gate_is_its_finite_difference(temperature):
     torch.testing.assert_close(slope, difference, rtol=1e-6, atol=1e-8)
 
 
+def test_the_slope_knows_limits_that_reach_further_on_one_side():
+    limits, log_alpha = (-0.1, 1.4), torch.linspace(-2, 0, 50, dtype=torch.float64)
+    concrete = torch.sigmoid(log_alpha.requires_grad_() / 0.5)
+    gate = (concrete * 1.5 - 0.1).clamp(0, 1)
+    gate.sum().backward()
+    torch.testing.assert_close(gate_slope(gate.detach(), 0.5, stretch=limits), log_alpha.grad)
+
+
+def test_the_slope_is_zero_where_a_gate_is_clipped_and_only_there():
+    gate = torch.tensor([0.0, 1e-38, 1e-6, 0.5, 1 - 1e-6, 1.0])
+    assert (gate_slope(gate, 0.5) > 0).tolist() == [False, True, True, True, True, False]
+
+
 def test_gates_of_any_location_are_numbers_from_zero_to_one():
     log_alpha = torch.tensor([-1e30, -1e4, 0.0, 1e4, 1e30])
     generator = torch.Generator().manual_seed(0)

@@ -117,7 +117,7 @@ def test_totals_are_sums_over_all_records_finished_in_float64(problem):
 
 @pytest.mark.parametrize("threads", [2, 4, 7])
 def test_the_number_of_threads_changes_no_bit(problem, threads, monkeypatch):
-    monkeypatch.setattr("l0.survey.operator._WORTH_THREADS", 0)
+    monkeypatch.setattr("l0.survey.operator._COEFFICIENTS", 0)
     alone = SparseOperator.of(problem, CPU)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

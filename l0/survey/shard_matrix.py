@@ -1,0 +1,88 @@
+"""One shard's coefficients, from two stored copies of its part of the sparse matrix.
+
+One copy is compressed by record, one by target, so that each product streams its matrix once; a
+transpose is never rebuilt while a fit runs. Gradients are written by hand where they are used:
+nothing here is recorded by autograd. Values are float32, indices int32.
+"""
+
+import warnings
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class ShardMatrix:
+    """The coefficients of some records that follow each other."""
+
+    def __init__(self, by_record: sp.csr_array, device: torch.device) -> None:
+        """Take (records, targets), float32, to the device; the copy by target is made when used."""
+        self._by_record = by_record
+        self._device = device
+        self._adjoint = _to_torch(by_record, device)
+        self._forward: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(targets, records)."""
+        records, targets = self._by_record.shape
+        return targets, records
+
+    @property
+    def nnz(self) -> int:
+        """How many coefficients there are."""
+        return int(self._by_record.nnz)
+
+    def estimates(self, weights: Tensor) -> Tensor:  # (records,) -> (targets,) float64
+        """M w, this shard's part of it."""
+        if self._forward is None:
+            self._forward = _to_torch(sp.csr_array(self._by_record.T), self._device)
+        return torch.mv(self._forward, weights).double()
+
+    def adjoint(self, prices: Tensor) -> Tensor:  # (targets,) float32 -> (records,)
+        """M' r."""
+        return torch.mv(self._adjoint, prices)
+
+    def squares(self, by_target: NDArray[np.float64]) -> NDArray[np.float64]:  # -> (records,)
+        """The sum of each record's squared coefficients, each times what its target says."""
+        squared = sp.csr_array(self._by_record, dtype=np.float64)
+        squared.data = squared.data**2
+        total: NDArray[np.float64] = squared @ by_target
+        return total
+
+    def keep(self, places: NDArray[np.intp]) -> "ShardMatrix":
+        """The coefficients of these records alone."""
+        return ShardMatrix(self._by_record[places], self._device)
+
+    def release(self) -> None:
+        """Give back the copy by target."""
+        self._forward = None
+
+
+def run_of_rows(matrix: sp.csr_array, rows: slice) -> sp.csr_array:
+    """Some rows one after the other, sharing the matrix's memory."""
+    start, stop = matrix.indptr[rows.start], matrix.indptr[rows.stop]
+    run = sp.csr_array((rows.stop - rows.start, matrix.shape[1]), dtype=matrix.dtype)
+    # set one by one: scipy's constructor would copy a part of a larger array
+    run.data = matrix.data[start:stop]
+    run.indices = matrix.indices[start:stop]
+    run.indptr = matrix.indptr[rows.start : rows.stop + 1] - start
+    return run
+
+
+def _to_torch(matrix: sp.csr_array, device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # torch announces once in a process that its compressed layout may still change, and that
+        # memory it only reads is not its to write
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr.astype(np.int32, copy=False)),
+            torch.from_numpy(matrix.indices.astype(np.int32, copy=False)),
+            torch.from_numpy(matrix.data),
+            size=matrix.shape,
+            device=device,
+            check_invariants=False,
+        )
