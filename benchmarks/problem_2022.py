@@ -8,8 +8,7 @@ import polars as pl
 from l0.survey import CalibrationProblem
 from l0.survey.losses import mean_loss
 from l0.survey.weights import effective_sample_size, weight_ratios
-from l0_pipeline.logic import fit, matrix
-from l0_pipeline.logic.calibration import fitted_problem
+from l0_pipeline.logic.calibration import problem_of
 from l0_pipeline.settings import DATA_DIR, DEFAULT_YEAR
 
 LOSS = "capped_relative"
@@ -33,18 +32,10 @@ def load() -> tuple[CalibrationProblem, CalibrationProblem]:
         arrays = dict(file)
     targets = table("target_accounting")
     design = table("calibrated_weights")["scaled_design_weight"].to_numpy()
-    rows = matrix.in_matrix_order(targets, arrays)
-    held_out = rows["role"] == "held_out"
-    chosen = rows.filter(held_out)
-    judged = CalibrationProblem(
-        matrix.from_arrays(arrays)[held_out.to_numpy()],
-        chosen["value"].to_numpy(),
-        design,
-        target_names=chosen["target_id"].to_list(),
-        scales=chosen["scale"].to_numpy(),
-        loss_weights=fit.importance(chosen),
+    fitted, held_out = (
+        problem_of(role, arrays, targets, design_weights=design) for role in ("fitted", "held_out")
     )
-    return fitted_problem(arrays, targets, design_weights=design), judged
+    return fitted, held_out
 
 
 def table(name: str) -> pl.DataFrame:

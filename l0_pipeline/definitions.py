@@ -3,20 +3,30 @@
 import dagster as dg
 
 from l0_pipeline import settings
-from l0_pipeline.assets import calibration, microdata, release, selection, sources, targets
+from l0_pipeline.assets import (
+    calibration,
+    frontier,
+    microdata,
+    release,
+    selection,
+    sources,
+    targets,
+)
 from l0_pipeline.automation import input_changed, weekly_rebuild
 from l0_pipeline.io_managers import NpzIOManager, WholeParquetIOManager
 from l0_pipeline.jobs import rebuild
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
-from l0_pipeline.resources.plans import CheckLimits, SelectionPlan, TargetPlan
+from l0_pipeline.resources.plans import CheckLimits, FrontierPlan, SelectionPlan, TargetPlan
 from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
 from l0_pipeline.resources.warehouse import WarehouseTableIOManager
 
-assets = dg.load_assets_from_modules([sources, microdata, targets, calibration, selection, release])
+assets = dg.load_assets_from_modules(
+    [sources, microdata, targets, calibration, frontier, selection, release]
+)
 
 defs = dg.Definitions(
     assets=assets,
@@ -31,6 +41,7 @@ defs = dg.Definitions(
         "training_run": TrainingRun(),
         "target_plan": TargetPlan(),
         "selection_plan": SelectionPlan(),
+        "frontier_plan": FrontierPlan(),
         "check_limits": CheckLimits(),
         "release_store": ReleaseStore(),
         "io_manager": WholeParquetIOManager(base_dir=str(settings.DATA_DIR / "tables")),

@@ -7,6 +7,7 @@ budget the selection is refitted as ``calibrate`` would.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem
 from l0.survey.refit import RefitSettings
 from l0.survey.stage import run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # of a first selection's epochs, for each further budget
 _SHARE_OF_EPOCHS = 0.25
@@ -47,6 +51,13 @@ class Frontier:
 
     points: tuple[FrontierPoint, ...]
     suggested: FrontierPoint
+
+    def plot(self) -> "Figure":
+        """Errors, effective sample size and largest ratio against size; needs matplotlib."""
+        # only who plots needs it
+        from l0.survey.frontier_plot import plot
+
+        return plot(self)
 
 
 def frontier(

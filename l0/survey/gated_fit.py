@@ -54,8 +54,7 @@ class GatedFitSettings:
     noise_share: float = 0.3  # of the epochs, with random gates
     leak: float = 0.1  # share of the pull left beyond a cap
     smoothing: float = 0.02  # errors below it pull in proportion to their size
-    # Kullback-Leibler, towards the scaled design weights; without, the share of records kept, but
-    # no more than ``LARGEST_PENALTY``
+    # Kullback-Leibler, towards the scaled design weights; without, the share of records kept tells
     penalty: float | None = None
 
     def __post_init__(self) -> None:

@@ -33,14 +33,13 @@ class GradualPruningSettings:
     """Hyperparameters of gradual pruning."""
 
     epochs: int = 1000
-    weight_rate: float = 0.05
-    prune_every: int = 20  # epochs between two cuts
+    weight_rate: float = 0.15
+    prune_every: int = 5  # epochs between two cuts
     budget_share: float = 0.6  # of the epochs, until the budget is reached
-    budget_power: float = 1.5
+    budget_power: float = 1.0
     leak: float = 0.1  # share of the pull left beyond a cap
     smoothing: float = 0.02  # errors below it pull in proportion to their size
-    # Kullback-Leibler, towards the scaled design weights; without, the share of records kept, but
-    # no more than ``LARGEST_PENALTY``
+    # Kullback-Leibler, towards the scaled design weights; without, the share of records kept tells
     penalty: float | None = None
 
     def __post_init__(self) -> None:

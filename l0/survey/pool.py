@@ -16,8 +16,8 @@ from l0.survey.shard_matrix import ShardMatrix
 
 # the logarithm of a record without any coefficient must stay finite
 _SMALLEST_NORM = 1e-30
-# of the penalty of a selection where none is given
-LARGEST_PENALTY = 0.07
+# of a selection where no penalty is given, at a tenth of the records
+_LARGEST_PENALTY = 0.1
 # records leave the matrix together, once this much of it would be saved
 _WORTH_A_CUT = 0.25
 
@@ -108,11 +108,13 @@ class Pool:
     def strength(self, penalty: float | None, budget: int) -> float:
         """How strongly weights are held near the design while records are chosen.
 
-        The fewer records are to carry the totals, the further each must move: without a penalty
-        it is the share of records kept, up to ``LARGEST_PENALTY``.
+        Without a penalty the share of records kept tells one, as measured on a 200,576-record
+        survey: the fewer are to carry the totals, the further each must move; and the more there
+        are, the less there is to choose.
         """
+        share = budget / self.initial_size
         if penalty is None:
-            penalty = min(LARGEST_PENALTY, budget / self.initial_size)
+            penalty = min(1.5 * share, _LARGEST_PENALTY, 0.1 * _LARGEST_PENALTY / share)
         return penalty / self._total
 
     def keep_best(self, scores: list[Tensor], size: int) -> None:

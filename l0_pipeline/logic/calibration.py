@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from l0.survey import CalibrationProblem
+from l0.survey import CalibrationProblem, Frontier
 from l0.survey.diagnostics import TargetError
 from l0.survey.history import EpochRecord
 from l0.survey.validation import Validation
@@ -19,11 +19,18 @@ def fitted_problem(
     arrays: matrix.Arrays, targets: pl.DataFrame, *, design_weights: np.ndarray
 ) -> CalibrationProblem:
     """The fitted targets alone, with their scales and weights in the loss."""
+    return problem_of("fitted", arrays, targets, design_weights=design_weights)
+
+
+def problem_of(
+    role: str, arrays: matrix.Arrays, targets: pl.DataFrame, *, design_weights: np.ndarray
+) -> CalibrationProblem:
+    """The targets of one role alone, with their scales and weights in the loss."""
     rows = matrix.in_matrix_order(targets, arrays)
-    fitted = rows["role"] == "fitted"
-    chosen = rows.filter(fitted)
+    in_role = rows["role"] == role
+    chosen = rows.filter(in_role)
     return CalibrationProblem(
-        matrix.from_arrays(arrays)[fitted.to_numpy()],
+        matrix.from_arrays(arrays)[in_role.to_numpy()],
         chosen["value"].to_numpy(),
         design_weights,
         target_names=chosen["target_id"].to_list(),
@@ -51,6 +58,16 @@ def validation_table(validation: Iterable[Validation], *, chosen: float) -> pl.D
 def chosen_penalty(refit_validation: pl.DataFrame) -> float:
     """The strength that every refit of the year uses."""
     return float(refit_validation.filter("chosen")["penalty"].item())
+
+
+def frontier_table(found: Frontier) -> pl.DataFrame:
+    """The sizes, one row each, the largest first."""
+    names = ("budget", "loss", "held_out_error", "effective_sample_size", "max_weight_ratio")
+    rows = [{name: getattr(point, name) for name in names} for point in found.points]
+    return pl.DataFrame(rows).with_columns(
+        pl.col("held_out_error").fill_nan(None),
+        suggested=pl.col("budget") == found.suggested.budget,
+    )
 
 
 def worst_table(worst: Iterable[TargetError]) -> pl.DataFrame:

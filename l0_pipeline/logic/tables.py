@@ -184,6 +184,15 @@ VALIDATION_COLUMNS: tuple[Column, ...] = (
     Column("chosen", pl.Boolean, "flag", "The strength of this year's refits"),
 )
 
+FRONTIER_COLUMNS: tuple[Column, ...] = (
+    Column("budget", pl.Int64, "households", "Households kept"),
+    Column("loss", pl.Float64, "share", "Mean capped relative error of the fitted targets"),
+    Column("held_out_error", pl.Float64, "share", "The same of held-out targets; null without any"),
+    Column("effective_sample_size", pl.Float64, "households", "Kish's, of the weights"),
+    Column("max_weight_ratio", pl.Float64, "ratio", "Largest weight over scaled design weight"),
+    Column("suggested", pl.Boolean, "flag", "The smallest size nearly as good as the best"),
+)
+
 SELECTED_COLUMNS: tuple[Column, ...] = (
     _HOUSEHOLD_ID,
     Column("kind", pl.String, "name", "l0: chosen by its gate; random: drawn from what was left"),

@@ -41,6 +41,24 @@ class SelectionPlan(dg.ConfigurableResource["SelectionPlan"]):
     seed: int = Field(default=settings.SEED, ge=0, description="Seed of the random draws.")
 
 
+class FrontierPlan(dg.ConfigurableResource["FrontierPlan"]):
+    """Which sizes are compared, and how much worse than the best the suggested one may be."""
+
+    shares: list[float] = Field(
+        default=[0.25, 0.18, 0.10, 0.08, 0.05, 0.03, 0.02, 0.01],
+        min_length=2,
+        description="Sizes, as shares of the survey's households.",
+    )
+    tolerance: float = Field(
+        default=0.05,
+        ge=0,
+        description=(
+            "The smallest size is suggested whose held-out error is worse than the best by no "
+            "more than this share."
+        ),
+    )
+
+
 class CheckLimits(dg.ConfigurableResource["CheckLimits"]):
     """What a release must reach; beyond a limit nothing is published."""
 

@@ -1,6 +1,6 @@
 """The hyperparameters of a training run, with their bounds; what they do is in ``l0.survey``."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -25,11 +25,14 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         description="How relative errors are judged; capped at 100 % unless another is chosen.",
     )
     epochs: int = Field(default=1000, ge=1, le=100_000, description="Epochs of the selection.")
-    weight_rate: float = Field(
-        default=0.05,
+    weight_rate: float | None = Field(
+        default=None,
         gt=0,
         le=1,
-        description="Adam's rate on log-weights; falls as a cosine to zero.",
+        description=(
+            "Adam's rate on log-weights, which falls as a cosine to zero; if null 0.05, and 0.15 "
+            "for gradual pruning."
+        ),
     )
     gate_rate: float = Field(
         default=0.1, gt=0, le=1, description="Adam's rate on the gates' locations."
@@ -61,8 +64,13 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         le=1,
         description="Share of the epochs after which the budget is reached.",
     )
-    budget_power: float = Field(
-        default=1.5, gt=0, le=10, description="Above 1 households leave slowly at first."
+    budget_power: float | None = Field(
+        default=None,
+        gt=0,
+        le=10,
+        description=(
+            "Above 1 households leave slowly at first; if null 1.5, and 1 for gradual pruning."
+        ),
     )
     noise_share: float = Field(
         default=0.3,
@@ -87,8 +95,8 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         ge=0,
         le=100,
         description=(
-            "Kullback-Leibler penalty towards the design weights in the selection; the share of "
-            "households kept, at most 0.07, if null."
+            "Kullback-Leibler penalty towards the design weights in the selection; if null the "
+            "share of households kept tells: 0.1 at a tenth, less for fewer and for more."
         ),
     )
     refit_epochs: int = Field(default=300, ge=1, le=100_000, description="Epochs without gates.")
@@ -115,13 +123,17 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
 
     def selection(self) -> "GatedFitSettings | GradualPruningSettings":
         """The settings of the selection."""
-        from dataclasses import fields
+        from l0.survey import GradualPruningSettings
 
-        from l0.survey import GatedFitSettings, GradualPruningSettings
+        if self.method == "hard_concrete":
+            return self.gates()
+        return GradualPruningSettings(**self._given(GradualPruningSettings))
 
-        own = GatedFitSettings if self.method == "hard_concrete" else GradualPruningSettings
-        known = {field.name for field in fields(own)} & set(type(self).model_fields)
-        return own(**{name: getattr(self, name) for name in known})
+    def gates(self) -> "GatedFitSettings":
+        """The settings of a selection by gates."""
+        from l0.survey import GatedFitSettings
+
+        return GatedFitSettings(**self._given(GatedFitSettings))
 
     def refit(self, *, penalty: float | None = None) -> "RefitSettings":
         """The settings of the refit, at a strength that was chosen or the one of this run."""
@@ -134,3 +146,11 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
             max_weight_ratio=self.max_weight_ratio,
             total=self.total,
         )
+
+    def _given(self, settings: type) -> dict[str, Any]:
+        """What this run says of a method's settings; what is null is the method's own to say."""
+        from dataclasses import fields
+
+        known = {field.name for field in fields(settings)} & set(type(self).model_fields)
+        given = {name: getattr(self, name) for name in known}
+        return {name: value for name, value in given.items() if value is not None}

@@ -74,3 +74,17 @@ def test_the_smallest_size_that_is_nearly_as_good_as_the_best_is_suggested(toler
 def test_what_no_path_can_have_is_refused(budgets, changed, message):
     with pytest.raises(InputError, match=message):
         frontier(PROBLEM, budgets, **(QUICK | changed))
+
+
+@pytest.mark.parametrize("judged", [False, True], ids=["nothing held out", "held out"])
+def test_the_plot_shows_every_size_and_the_one_suggested(judged):
+    held_out = PROBLEM if judged else None
+    found = frontier(PROBLEM, [10, 30, 60], held_out=held_out, **QUICK)
+    errors, effective, ratio = found.plot().axes
+    drawn = [line.get_xydata() for line in errors.get_lines()]
+    assert drawn[0].tolist() == [[point.budget, point.loss] for point in found.points]
+    assert len(drawn) == 3 if judged else 2
+    assert drawn[-1][:, 0].tolist() == [found.suggested.budget] * 2
+    shown = effective.get_lines()[0].get_ydata()
+    assert shown.tolist() == [point.effective_sample_size for point in found.points]
+    assert ratio.get_lines()[0].get_ydata()[0] == found.points[0].max_weight_ratio

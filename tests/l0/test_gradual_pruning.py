@@ -43,7 +43,9 @@ def test_the_size_is_exact_however_few_epochs_there_are(epochs):
 
 
 def test_the_records_that_are_left_follow_the_schedule_in_steps():
-    settings = GradualPruningSettings(epochs=200, prune_every=20, budget_share=0.6)
+    settings = GradualPruningSettings(
+        epochs=200, prune_every=20, budget_share=0.6, budget_power=1.5
+    )
     course = selecting(run(random_survey(300), 30, settings=settings))
     for record in course:
         planned, last_cut = (

@@ -21,7 +21,7 @@ from l0_pipeline.logic.errors import InputError
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
-from l0_pipeline.resources.plans import CheckLimits, SelectionPlan, TargetPlan
+from l0_pipeline.resources.plans import CheckLimits, FrontierPlan, SelectionPlan, TargetPlan
 from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
@@ -115,7 +115,7 @@ def test_two_processes_make_the_same_weights_by_one_setting(built: Build):
     accounting = pl.read_parquet(data / "tables" / "target_accounting" / f"{YEAR}.parquet")
     design = pl.read_parquet(_weights_of(built))["scaled_design_weight"].to_numpy()
     problem = fitted_problem(arrays, accounting, design_weights=design)
-    run = TrainingRun(epochs=12, refit_epochs=6)
+    run = TrainingRun(epochs=12, refit_epochs=6, refit_penalty=0.03)
     alone, shared = (
         _device(built, processes=processes).calibrate(
             problem, budget=BUDGET, settings=run.selection(), refit_settings=run.refit()
@@ -125,6 +125,18 @@ def test_two_processes_make_the_same_weights_by_one_setting(built: Build):
     assert shared.weights.tobytes() == alone.weights.tobytes()
     assert shared.log_alpha.tobytes() == alone.log_alpha.tobytes()
     assert shared.history == alone.history
+
+
+def test_a_frontier_is_made_on_demand_with_exact_sizes_and_one_suggested(built: Build):
+    plan = FrontierPlan(shares=[0.3, 0.1, 0.02])
+    run = TrainingRun(epochs=60, refit_epochs=30, refit_penalty=0.03)
+    _run(built, "size_frontier", frontier_plan=plan, training_run=run)
+    sizes = pl.read_parquet(built.folder / "data" / "tables" / "size_frontier" / f"{YEAR}.parquet")
+    assert sizes["budget"].to_list() == [round(share * HOUSEHOLDS) for share in plan.shares]
+    assert sizes["held_out_error"].is_between(0, 1).all()
+    best = sizes["held_out_error"].min() * (1 + plan.tolerance)
+    near = sizes.filter(pl.col("held_out_error") <= best)
+    assert sizes.filter("suggested")["budget"].to_list() == [near["budget"].min()]
 
 
 def test_a_killed_training_step_goes_on_from_its_last_epoch_to_the_same_weights(

@@ -21,6 +21,8 @@ DESCRIBED = {
     "target_fit": tables.TARGET_FIT_COLUMNS,
     "calibrated_weights": tables.CALIBRATED_WEIGHT_COLUMNS,
     "training_history": tables.HISTORY_COLUMNS,
+    "refit_validation": tables.VALIDATION_COLUMNS,
+    "size_frontier": tables.FRONTIER_COLUMNS,
     "selected_households": tables.SELECTED_COLUMNS,
     "random_households": tables.RANDOM_COLUMNS,
     "households": schema.HOUSEHOLD_COLUMNS,
