@@ -107,6 +107,26 @@ def vector(
     return checked
 
 
+def above_zero(
+    name: str,
+    values: object,
+    length: int,
+    of: str,
+    *,
+    where: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """A vector whose entries, those ``where`` at least, are above zero and finite in float32."""
+    given = vector(name, values, length, of)
+    with np.errstate(over="ignore"):
+        short = given.astype(np.float32)
+    bad = ~((short > 0) & (short < np.inf))
+    if where is not None:
+        bad &= where
+    move = "A weight of zero can never grow: raise it a little, or leave the record out."
+    refuse(name, bad, "not above zero or not finite in float32", move)
+    return given
+
+
 def refuse(name: str, bad: NDArray[np.bool_], fault: str, move: str) -> None:
     """Refuse entries that are bad, with how many and where."""
     if bad.any():

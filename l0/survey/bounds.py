@@ -74,11 +74,6 @@ class WeightBounds:
             )
         return cls(lower, upper, band)
 
-    @property
-    def bind(self) -> bool:
-        """Whether there is any bound that someone asked for."""
-        return self.total is not None or bool(np.isfinite(self.upper).any())
-
     def project(self, weights: Vector) -> Vector:
         """Weights within every bound, exactly: scaled by one factor where the total asks for it.
 

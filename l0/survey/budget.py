@@ -7,6 +7,7 @@ gates is the budget of that epoch.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -31,15 +32,23 @@ def scheduled_budget(
     return float(records * (budget / records) ** elapsed)
 
 
-def solve_shift(opened: Callable[[float], tuple[float, float]], *, expected: float) -> float:
+@dataclass(frozen=True)
+class Solved:
+    """A shift, and what it gives."""
+
+    shift: float
+    count: float  # expected number of open gates
+    slope: float  # by how much it falls for one unit of shift
+
+
+def solve_shift(opened: Callable[[float], tuple[float, float]], *, expected: float) -> Solved:
     """The shift under which the expected number of open gates is ``expected``.
 
     Newton's method on a monotone function, kept inside a bracket that grows until it holds the
     answer. Fewer than all gates must be asked for: all of them open only in the limit.
 
     Args:
-        opened: the expected count at a shift, and by how much it falls for one unit of shift.
-            Its last call is at the shift that is returned.
+        opened: count and slope at a shift. Its last call is at the shift that is returned.
         expected: the count wanted.
     """
     low, high, stride = -math.inf, math.inf, _FIRST_STRIDE
@@ -57,7 +66,7 @@ def solve_shift(opened: Callable[[float], tuple[float, float]], *, expected: flo
             stride *= 2
         shift = newton if low < newton < high else (low + high) / 2
         count, slope = opened(shift)
-    return shift
+    return Solved(shift, count, slope)
 
 
 def hold_to_budget(
@@ -87,7 +96,7 @@ def hold_to_budget(
         slope = probability * (1 - probability)
         return float(probability.sum(dtype=torch.float64)), float(slope.sum(dtype=torch.float64))
 
-    shift = solve_shift(opened, expected=expected)
+    shift = solve_shift(opened, expected=expected).shift
     return near - shift, start + shift
 
 

@@ -3,14 +3,15 @@
 import hashlib
 import logging
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from l0.errors import InputError
-from l0.inputs import refuse, vector, whole
+from l0.inputs import above_zero, whole
 from l0.survey.bounds import Total
 from l0.survey.calibration import DEFAULT_METHOD, Calibration, SelectionSettings, settings_of
 from l0.survey.checkpoint import Checkpoint, Journal
@@ -155,7 +156,9 @@ def calibrate(
     )
     if budget is not None:
         problem.check_budget(budget)
-    first = problem.design_weights if start is None else _checked_start(problem, start)
+    first = problem.design_weights
+    if start is not None:
+        first = above_zero("start", start, problem.n_records, "records", where=first > 0)
     facts = (
         None if budget is None else int(budget),
         selecting,
@@ -232,21 +235,11 @@ def _refit_settings(
     return replace(settings, **wishes)  # type: ignore[arg-type]
 
 
-def _checked_start(problem: CalibrationProblem, start: Vector) -> Vector:
-    given = vector("start", start, problem.n_records, "records")
-    with np.errstate(over="ignore"):
-        short = given.astype(np.float32)
-    bad = (problem.design_weights > 0) & ~((short > 0) & (short < np.inf))
-    move = "A weight of zero can never grow: raise it a little."
-    refuse("start", bad, "not above zero or not finite in float32", move)
-    return given
-
-
 def _fingerprint(
     problem: CalibrationProblem, start: Vector, device: torch.device, facts: object
 ) -> str:
     """Digest of everything that decides the result on one machine."""
-    versions = (torch.__version__, np.__version__, _own_version())
+    versions = (torch.__version__, np.__version__, _own_code())
     hashed = hashlib.sha256(problem.digest().encode())
     hashed.update(start.tobytes())
     # a settings object prints its class and every field
@@ -254,8 +247,11 @@ def _fingerprint(
     return hashed.hexdigest()
 
 
-def _own_version() -> str:
-    try:
-        return version("l0-pipeline")
-    except PackageNotFoundError:
-        return "unknown"
+@cache
+def _own_code() -> str:
+    """Digest of this library's source: another version would not go on as this one began."""
+    package = Path(__file__).parents[1]
+    hashed = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        hashed.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    return hashed.hexdigest()

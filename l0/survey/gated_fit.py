@@ -243,14 +243,13 @@ class GatedFit:
             return shards, count, slope
 
         def opened(shift: float) -> tuple[float, float]:
-            nonlocal count, slope
             count, slope = total(lambda k: shards[k].opened(shift), multiplies=False).tolist()
             return count, slope
 
-        count = slope = 0.0
-        shift = start + solve_shift(opened, expected=expected)
+        solved = solve_shift(opened, expected=expected)
+        shift = start + solved.shift
         self._shift, self._drift = shift, shift - self._shift
-        return shards, count, slope
+        return shards, solved.count, solved.slope
 
     def _noise(self, part: Part) -> Tensor | None:
         if self.epoch >= self._settings.noise_share * self.epochs:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from l0.errors import InputError
+from l0.inputs import above_zero
 from l0.survey.bounds import Total, WeightBounds, total_band
 from l0.survey.checkpoint import Journal
 from l0.survey.diagnostics import TargetError, worst_targets
@@ -137,11 +138,11 @@ def refit(
     order = np.argsort(given)
     pulled_to = problem.design_weights[given]
     if reference is not None:
-        pulled_to = _checked_weights("reference", reference, len(given))
+        pulled_to = above_zero("reference", reference, len(given), "records of the support")
     kept = _support(problem, given[order], reference=pulled_to[order], settings=settings)
     weights = kept.reference
     if start is not None:
-        weights = _checked_weights("start", start, len(given))[order]
+        weights = above_zero("start", start, len(given), "records of the support")[order]
     if operator is not None and device is not None:
         raise InputError("operator and device were both given: an operator has its device.")
     whole = operator or SparseOperator.of(problem, device or torch.device("cpu"))
@@ -275,23 +276,6 @@ def _checked_support(problem: CalibrationProblem, support: Iterable[int]) -> NDA
             "Draw the support from records of the sample."
         )
     return kept
-
-
-def _checked_weights(name: str, given: Vector, size: int) -> Vector:
-    weights = np.asarray(given, dtype=np.float64)
-    if weights.shape != (size,):
-        raise InputError(
-            f"{name} has shape {weights.shape}, but a support of {size} records needs ({size},)."
-        )
-    with np.errstate(over="ignore"):
-        short = weights.astype(np.float32)
-    bad = int((~((short > 0) & (short < np.inf))).sum())
-    if bad:
-        raise InputError(
-            f"{bad} of {size} weights of {name} are not above zero or not finite. A weight of zero "
-            "can never grow: leave the record out of the support."
-        )
-    return weights
 
 
 def _tell_nobody(record: EpochRecord) -> None:

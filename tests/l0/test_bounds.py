@@ -36,13 +36,11 @@ def test_without_wishes_weights_stay_above_zero_and_nothing_binds():
     bounds = bounds_of([10.0, 40.0])
     assert bounds.lower.tolist() == [10 * SMALLEST_RATIO, 40 * SMALLEST_RATIO]
     assert np.isinf(bounds.upper).all()
-    assert not bounds.bind
     assert bounds.project(np.array([3e-9, 7e9])).tolist() == [10 * SMALLEST_RATIO, 7e9]
 
 
 def test_the_tighter_of_a_ratio_and_an_absolute_bound_holds():
     bounds = bounds_of([10.0, 40.0], max_ratio=3.0, min_ratio=0.5, max_weight=60.0, min_weight=8.0)
-    assert bounds.bind
     assert bounds.lower.tolist() == [8.0, 20.0]
     assert bounds.upper.tolist() == [30.0, 60.0]
 

@@ -33,7 +33,7 @@ def shift_of(odds: torch.Tensor, *, expected: float, temperature: float) -> floa
         slope = probability * (1 - probability)
         return float(probability.double().sum()), float(slope.double().sum())
 
-    return solve_shift(opened, expected=expected)
+    return solve_shift(opened, expected=expected).shift
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0, 100.0, 1e4], ids="spread {:g}".format)
@@ -75,7 +75,10 @@ def test_the_last_count_asked_for_is_at_the_shift_that_is_found():
         probability = torch.sigmoid(torch.linspace(-3, 3, 50, dtype=torch.float64) - shift)
         return float(probability.sum()), float((probability * (1 - probability)).sum())
 
-    assert solve_shift(opened, expected=10.0) == asked[-1]
+    found = solve_shift(opened, expected=10.0)
+    assert found.shift == asked[-1]
+    assert (found.count, found.slope) == opened(found.shift)
+    assert found.count == pytest.approx(10.0, rel=EXACT)
     assert len(asked) < 8
 
 
@@ -88,7 +91,7 @@ def test_steps_are_few_where_the_search_starts_near_by():
         probability = open_probability(odds - near - 1e-3 - shift, 0.25)
         return float(probability.sum()), float((probability * (1 - probability)).sum())
 
-    assert solve_shift(opened, expected=40.0) == pytest.approx(-1e-3, abs=1e-6)
+    assert solve_shift(opened, expected=40.0).shift == pytest.approx(-1e-3, abs=1e-6)
     assert len(asked) == 2
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interruption import Interrupted, bytes_of, interrupted_at
 from toy import random_survey
 
 from l0.survey import (
@@ -38,7 +39,8 @@ HERE = Path(__file__).parent
 KILLED = """
 import sys, time
 import numpy as np
-from test_checkpoint import BUDGET, GATES, PROBLEM, REFIT, bytes_of
+from interruption import bytes_of
+from test_checkpoint import BUDGET, GATES, PROBLEM, REFIT
 from l0.survey import Checkpoint, calibrate
 
 def tell(record):
@@ -51,31 +53,9 @@ open(sys.argv[2], "wb").write(bytes_of(result))
 """
 
 
-class Interrupted(Exception):  # noqa: N818 it is none of the library's errors
-    """The calibration was stopped from outside."""
-
-
 def run(problem=PROBLEM, **options):
     quick = {"budget": BUDGET, "settings": GATES, "refit_settings": REFIT, "device": "cpu"}
     return calibrate(problem, **(quick | options))
-
-
-def bytes_of(result):
-    arrays = (result.weights, result.log_alpha, result.estimates, result.open_probability)
-    told = repr((result.history, result.validation, result.support.tolist()))
-    return b"".join(array.tobytes() for array in arrays) + told.encode()
-
-
-def interrupted_at(count):
-    """A callback that stops the calibration at its count-th record."""
-    told = []
-
-    def tell(record):
-        told.append(record)
-        if len(told) == count:
-            raise Interrupted
-
-    return tell
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +221,13 @@ def test_a_checkpoint_of_another_calibration_is_refused_and_left_alone(path, lef
     with pytest.raises(InputError, match=r"is of another calibration: problem, budget.*Delete it"):
         run(**other, checkpoint=Checkpoint(path, 0))
     assert path.read_bytes() == left_behind
+
+
+def test_a_checkpoint_of_another_version_of_the_library_is_refused(path, monkeypatch):
+    # the package's own name for the module is that of its function
+    monkeypatch.setattr(sys.modules["l0.survey.calibrate"], "_own_code", lambda: "another")
+    with pytest.raises(InputError, match="is of another calibration"):
+        run(checkpoint=Checkpoint(path, 0))
 
 
 @pytest.mark.parametrize(

@@ -446,12 +446,12 @@ def test_a_support_of_records_without_design_weight_is_refused():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1.0, 0.0], "1 of 2 weights of {} are not above zero"),
-        ([-1.0, 1.0], "1 of 2 weights of {} are not above zero"),
-        ([np.nan, np.inf], "2 of 2 weights of {} are not above zero or not finite"),
-        ([1.0, 1e-60], "1 of 2 weights of {} are not above zero"),
-        ([1.0, 1e60], "1 of 2 weights of {} are not above zero or not finite"),
-        ([1.0, 1.0, 1.0], r"{} has shape \(3,\), but a support of 2 records needs \(2,\)"),
+        ([1.0, 0.0], "1 entries of {} are not above zero"),
+        ([-1.0, 1.0], "1 entries of {} are not above zero"),
+        ([np.nan, np.inf], "2 entries of {} are not finite"),
+        ([1.0, 1e-60], "1 entries of {} are not above zero"),
+        ([1.0, 1e60], "1 entries of {} are not above zero or not finite"),
+        ([1.0, 1.0, 1.0], r"{} has shape \(3,\), but 2 records of the support need \(2,\)"),
     ],
     ids=str,
 )

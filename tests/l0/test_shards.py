@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from interruption import Interrupted, bytes_of, interrupted_at
 from toy import random_survey
 
 from l0.survey import (
@@ -83,28 +84,10 @@ def run(way, **options):
     return calibrate(**(common | way | options))
 
 
-def bytes_of(result):
-    arrays = (result.weights, result.log_alpha, result.estimates, result.open_probability)
-    told = repr((result.history, result.validation, result.support.tolist()))
-    return b"".join(array.tobytes() for array in arrays) + told.encode()
-
-
-class Interrupted(Exception):  # noqa: N818 it is none of the library's errors
-    """The calibration was stopped from outside."""
-
-
 def interrupted_run(checkpoint):
     """The first way, stopped at a record in the selection, the same one in every process."""
-    told = []
-
-    def tell(record):
-        told.append(record)
-        if len(told) == STOPPED_AT:
-            raise Interrupted
-
     with pytest.raises(Interrupted):
-        run(WAYS[0], checkpoint=checkpoint, on_progress=tell)
-    assert told[-1].stage == "selection"
+        run(WAYS[0], checkpoint=checkpoint, on_progress=interrupted_at(STOPPED_AT))
 
 
 def main(folder, begun=""):
