@@ -7,7 +7,6 @@ gates is the budget of that epoch.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,31 +31,29 @@ def scheduled_budget(
     return float(records * (budget / records) ** elapsed)
 
 
-@dataclass(frozen=True)
-class Solved:
-    """A shift, and what it gives."""
-
-    shift: float
-    count: float  # expected number of open gates
-    slope: float  # by how much it falls for one unit of shift
-
-
-def solve_shift(opened: Callable[[float], tuple[float, float]], *, expected: float) -> Solved:
+def solve_shift(opened: Callable[[float], tuple[float, float]], *, expected: float) -> float:
     """The shift under which the expected number of open gates is ``expected``.
 
     Newton's method on a monotone function, kept inside a bracket that grows until it holds the
     answer. Fewer than all gates must be asked for: all of them open only in the limit.
 
+    The last step is taken without another look. The second derivative of a logistic is nowhere
+    above its first, so that a step that mends an excess x at a slope s leaves no more than about
+    x^2 / 2s.
+
     Args:
-        opened: count and slope at a shift. Its last call is at the shift that is returned.
+        opened: the expected count at a shift, and by how much it falls for one unit of shift.
         expected: the count wanted.
     """
     low, high, stride = -math.inf, math.inf, _FIRST_STRIDE
     shift = 0.0
-    count, slope = opened(shift)
     for _ in range(_MOST_STEPS):
+        count, slope = opened(shift)
         excess = count - expected
-        if abs(excess) <= _TOLERANCE * expected or high - low <= 1e-7 * max(1.0, abs(shift)):
+        if slope > 0 and excess**2 / (2 * slope) <= _TOLERANCE * expected:
+            return shift + excess / slope
+        # a fit that is lost has no count; its loss will tell
+        if math.isnan(count) or high - low <= 1e-7 * max(1.0, abs(shift)):
             break
         low, high = (shift, high) if excess > 0 else (low, shift)
         # where all gates are shut or all open the slope is lost: the strides alone lead on
@@ -65,8 +62,7 @@ def solve_shift(opened: Callable[[float], tuple[float, float]], *, expected: flo
             newton = shift + stride if excess > 0 else shift - stride
             stride *= 2
         shift = newton if low < newton < high else (low + high) / 2
-        count, slope = opened(shift)
-    return Solved(shift, count, slope)
+    return shift
 
 
 def hold_to_budget(
@@ -96,7 +92,7 @@ def hold_to_budget(
         slope = probability * (1 - probability)
         return float(probability.sum(dtype=torch.float64)), float(slope.sum(dtype=torch.float64))
 
-    shift = solve_shift(opened, expected=expected).shift
+    shift = solve_shift(opened, expected=expected)
     return near - shift, start + shift
 
 

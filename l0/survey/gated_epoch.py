@@ -36,11 +36,24 @@ class GatedEpoch:
 
     def opened(self, shift: float) -> Tensor:  # (2,)
         """Log-odds lowered by ``start`` and ``shift``: the expected count, and its slope."""
-        return self._open_to(self._log_odds - shift)
+        self._looked_at = shift
+        self.probability = open_probability(self._log_odds - shift, self._temperature)
+        # p - p^2 in one pass
+        self._count_slope = torch.addcmul(
+            self.probability, self.probability, self.probability, value=-1
+        )
+        return shard_sums(self.probability, self._count_slope)
 
-    def all_opened(self) -> Tensor:  # (2,)
-        """Every gate open, which no finite shift would give."""
-        return self._open_to(torch.full_like(self._log_odds, ALL_OPEN))
+    def hold(self, shift: float) -> None:
+        """Stay at a shift, which is near the last one that was looked at."""
+        self.log_alpha = self._log_odds - shift
+        self.probability.sub_(self._count_slope, alpha=shift - self._looked_at)
+
+    def open_all(self) -> None:
+        """Stay where every gate is open, which no finite shift would give."""
+        self.log_alpha = torch.full_like(self._log_odds, ALL_OPEN)
+        self.probability = torch.ones_like(self._log_odds)
+        self._count_slope = torch.zeros_like(self._log_odds)
 
     def gate(self, noise: Tensor | None = None) -> Tensor:
         """The gates, random ones if there is noise."""
@@ -49,24 +62,25 @@ class GatedEpoch:
         return noisy_gate(self.log_alpha, noise, self._temperature)
 
     def estimates(self, noise: Tensor | None) -> Tensor:  # (targets,)
-        """The shard's part of the estimates."""
+        """The shard's part of the estimates, with its gates where they are held."""
         self._gate = self.gate(noise)
         self._weights = self._part.weights()
         self._kept = self._weights * self._gate
         return self._part.matrix.estimates(self._kept)
 
-    def pull(self, prices: Tensor) -> Tensor:  # (targets,) -> (2,)
-        """The loss's pull on all locations, and the design weight that is expected to stay."""
+    def pull(self, prices: Tensor) -> Tensor:  # (targets,) -> (3,)
+        """The loss's pull on all locations, the count's slope, the design expected to stay."""
         self._worth = self._part.matrix.adjoint(prices)
         slope = gate_slope(self._gate, self._temperature)
         self._gate_gradient = slope.mul_(self._weights).mul_(self._worth)
-        return shard_sums(self._gate_gradient, self.probability * self._part.design)
+        staying = self.probability * self._part.design
+        return shard_sums(self._gate_gradient, self._count_slope, staying)
 
-    def divergence(self, raised: float) -> Tensor:  # (1,)
-        """Kullback-Leibler, of the weights that are open from the raised design weights."""
+    def told(self, raised: float) -> Tensor:  # (2,)
+        """The count, and the divergence of the open weights from the raised design weights."""
         distance = self._part.log_ratios - math.log(raised)
         free = self._weights * (distance - 1) + raised * self._part.design
-        return shard_sums(self._gate * free)
+        return shard_sums(self.probability, self._gate * free)
 
     def learn(
         self,
@@ -91,15 +105,6 @@ class GatedEpoch:
         part.weight_adam.step(part.log_ratios, price.mul_(self._kept), weight_rate)
         gate_gradient = self._gate_gradient.sub_(self._count_slope, alpha=pull)
         part.gate_adam.step(part.locations, gate_gradient, gate_rate)
-
-    def _open_to(self, log_alpha: Tensor) -> Tensor:
-        self.log_alpha = log_alpha
-        self.probability = open_probability(log_alpha, self._temperature)
-        # p - p^2 in one pass
-        self._count_slope = torch.addcmul(
-            self.probability, self.probability, self.probability, value=-1
-        )
-        return shard_sums(self.probability, self._count_slope)
 
 
 def log_odds(part: Part, focus: float) -> Tensor:  # (records of the part,)

@@ -134,17 +134,18 @@ class GatedFit:
         wanted = max(int(MARGIN * expected), self._budget)
         if pool.is_worth_a_cut(wanted):
             pool.keep_best(pool.each(lambda part: log_odds(part, focus)), wanted)
-        shards, open_gates, slope = self._held(focus, expected=expected, temperature=temperature)
+        shards = self._held(focus, expected=expected, temperature=temperature)
         total = pool.operator.total
         errors = self._targets.errors(
             total(lambda k: shards[k].estimates(self._noise(pool.parts[k])))
         )
         prices = self._targets.prices(errors, leak=settings.leak).float()
-        pull, open_design = total(lambda k: shards[k].pull(prices)).tolist()
+        pull, slope, open_design = total(lambda k: shards[k].pull(prices)).tolist()
         raised = pool.raised(open_design)
         record = None
         if recorded:
-            divergence = float(total(lambda k: shards[k].divergence(raised), multiplies=False))
+            told = total(lambda k: shards[k].told(raised), multiplies=False)
+            open_gates, divergence = told.tolist()
             record = EpochRecord(
                 stage=self.name,
                 epoch=self.epoch,
@@ -189,7 +190,7 @@ class GatedFit:
     def selection(self) -> Selection:
         """The ``budget`` records whose gates stand highest, and the weights gates left them."""
         settings = self._settings
-        shards, _, _ = self._held(
+        shards = self._held(
             settings.final_focus, expected=self._budget, temperature=settings.final_temperature
         )
         weights = [
@@ -227,29 +228,29 @@ class GatedFit:
             power=self._settings.budget_power,
         )
 
-    def _held(
-        self, focus: float, *, expected: float, temperature: float
-    ) -> tuple[list[GatedEpoch], float, float]:
-        """The shards with ``expected`` gates open, their count, and its slope by the shift."""
+    def _held(self, focus: float, *, expected: float, temperature: float) -> list[GatedEpoch]:
+        """The shards with ``expected`` gates open."""
         # as if the shift went on as it went between the last two epochs
         start = self._shift + self._drift
+        operator = self._pool.operator
         shards = [
             GatedEpoch(part, temperature=temperature, focus=focus, start=start)
             for part in self._pool.parts
         ]
-        total = self._pool.operator.total
         if expected >= self._pool.size:
-            count, slope = total(lambda k: shards[k].all_opened()).tolist()
-            return shards, count, slope
+            operator.each(lambda k: shards[k].open_all(), multiplies=False)
+            return shards
 
         def opened(shift: float) -> tuple[float, float]:
-            count, slope = total(lambda k: shards[k].opened(shift), multiplies=False).tolist()
+            sums = operator.total(lambda k: shards[k].opened(shift), multiplies=False)
+            count, slope = sums.tolist()
             return count, slope
 
-        solved = solve_shift(opened, expected=expected)
-        shift = start + solved.shift
+        further = solve_shift(opened, expected=expected)
+        operator.each(lambda k: shards[k].hold(further), multiplies=False)
+        shift = start + further
         self._shift, self._drift = shift, shift - self._shift
-        return shards, solved.count, solved.slope
+        return shards
 
     def _noise(self, part: Part) -> Tensor | None:
         if self.epoch >= self._settings.noise_share * self.epochs:
