@@ -122,7 +122,7 @@ def above_zero(
     bad = ~((short > 0) & (short < np.inf))
     if where is not None:
         bad &= where
-    move = "A weight of zero can never grow: raise it a little, or leave the record out."
+    move = "A weight of zero never grows: raise them a little, or leave the records out."
     refuse(name, bad, "not above zero or not finite in float32", move)
     return given
 

@@ -1,22 +1,20 @@
 """Few records and their weights, in one call: a fit that selects, then a refit without gates."""
 
-import hashlib
 import logging
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from l0.errors import InputError
-from l0.inputs import above_zero, whole
+from l0.inputs import above_zero, refuse, whole
 from l0.survey.bounds import Total
 from l0.survey.calibration import DEFAULT_METHOD, Calibration, SelectionSettings, settings_of
 from l0.survey.checkpoint import Checkpoint, Journal
 from l0.survey.device import choose_device
 from l0.survey.diagnostics import Diagnosis, TargetError, diagnose, worst_targets
+from l0.survey.fingerprint import fingerprint
 from l0.survey.history import EpochRecord, OnProgress
 from l0.survey.losses import loss_named, mean_loss
 from l0.survey.operator import SparseOperator
@@ -27,6 +25,9 @@ from l0.survey.validation import Validation
 from l0.survey.weights import effective_sample_size, weight_ratios
 
 logger = logging.getLogger("l0")
+
+# weights are trained as logarithms of ratios; float32 holds e^88
+_LARGEST_LOG_RATIO = 80.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class CalibrationResult:
         )
 
 
+@torch.inference_mode(mode=False)
 def calibrate(
     problem: CalibrationProblem,
     *,
@@ -158,7 +160,7 @@ def calibrate(
         problem.check_budget(budget)
     first = problem.design_weights
     if start is not None:
-        first = above_zero("start", start, problem.n_records, "records", where=first > 0)
+        first = _checked_start(problem, start)
     facts = (
         None if budget is None else int(budget),
         selecting,
@@ -167,7 +169,7 @@ def calibrate(
         whole("seed", seed, least=0),
     )
     operator = SparseOperator.of(problem, choose_device(device))
-    fit = "" if checkpoint is None else _fingerprint(problem, first, operator.device, facts)
+    fit = "" if checkpoint is None else fingerprint(problem, first, operator.device, facts)
     diagnosis = diagnose(problem)
     for finding in diagnosis.describe():
         logger.warning(finding)
@@ -235,23 +237,11 @@ def _refit_settings(
     return replace(settings, **wishes)  # type: ignore[arg-type]
 
 
-def _fingerprint(
-    problem: CalibrationProblem, start: Vector, device: torch.device, facts: object
-) -> str:
-    """Digest of everything that decides the result on one machine."""
-    versions = (torch.__version__, np.__version__, _own_code())
-    hashed = hashlib.sha256(problem.digest().encode())
-    hashed.update(start.tobytes())
-    # a settings object prints its class and every field
-    hashed.update(repr((facts, str(device), versions)).encode())
-    return hashed.hexdigest()
-
-
-@cache
-def _own_code() -> str:
-    """Digest of this library's source: another version would not go on as this one began."""
-    package = Path(__file__).parents[1]
-    hashed = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        hashed.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
-    return hashed.hexdigest()
+def _checked_start(problem: CalibrationProblem, start: Vector) -> Vector:
+    used = problem.design_weights > 0
+    given = above_zero("start", start, problem.n_records, "records", where=used)
+    log_ratios = np.zeros(problem.n_records)
+    log_ratios[used] = np.log(given[used]) - np.log(problem.design_weights[used])
+    fault = "beyond e^80 times their design weight, or its inverse"
+    refuse("start", np.abs(log_ratios) > _LARGEST_LOG_RATIO, fault, "Start nearer to the design.")
+    return given

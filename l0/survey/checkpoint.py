@@ -96,11 +96,11 @@ class Journal:
 
     def outcome(self, name: str) -> Arrays | None:
         """What a stage that is over left behind."""
-        return _below(self._arrays, f"outcome/{name}/") or None
+        return below(self._arrays, f"outcome/{name}/") or None
 
     def resume(self, stage: "Stage") -> None:
         """Bring a stage to where it was saved, if it was."""
-        state = _below(self._arrays, "state/")
+        state = below(self._arrays, "state/")
         if state and str(self._arrays[_STAGE]) == stage.name:
             stage.restore(state)
             stage.epoch = int(state["epoch"])
@@ -205,7 +205,8 @@ def _digest(arrays: Arrays) -> str:
     return hashed.hexdigest()
 
 
-def _below(arrays: Arrays, prefix: str) -> Arrays:
+def below(arrays: Arrays, prefix: str) -> Arrays:
+    """The arrays whose names begin with a prefix, without it."""
     return {
         name.removeprefix(prefix): array
         for name, array in arrays.items()

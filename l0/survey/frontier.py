@@ -2,32 +2,38 @@
 
 Gates are trained to the largest budget as in any fit. From there they go on to the next smaller
 one, and so on: what they have learned is kept, and epochs get cheaper as records leave. At each
-budget the selection is refitted as ``calibrate`` would.
+budget the selection is refitted, all with the penalty that was chosen at the largest.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from l0.errors import InputError
-from l0.inputs import whole
+from l0.inputs import not_negative, whole
 from l0.survey.calibrate import CalibrationResult
 from l0.survey.calibration import Calibration
-from l0.survey.checkpoint import Journal
+from l0.survey.checkpoint import Checkpoint, Journal, below
 from l0.survey.device import choose_device
 from l0.survey.diagnostics import diagnose
-from l0.survey.gated_fit import GatedFitSettings
-from l0.survey.history import OnProgress
+from l0.survey.fingerprint import fingerprint
+from l0.survey.gated_fit import GatedFit, GatedFitSettings
+from l0.survey.history import EpochRecord, OnProgress
 from l0.survey.losses import loss_named, mean_loss
 from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem
 from l0.survey.refit import RefitSettings
+from l0.survey.selected import Selection
 from l0.survey.stage import run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+logger = logging.getLogger("l0")
 
 # of a first selection's epochs, for each further budget
 _SHARE_OF_EPOCHS = 0.25
@@ -60,6 +66,7 @@ class Frontier:
         return plot(self)
 
 
+@torch.inference_mode(mode=False)
 def frontier(
     problem: CalibrationProblem,
     budgets: Sequence[int],
@@ -72,6 +79,7 @@ def frontier(
     settings: GatedFitSettings | None = None,
     refit_settings: RefitSettings | None = None,
     on_progress: OnProgress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Frontier:
     """Calibrate to every budget of a list along one warm path.
 
@@ -89,15 +97,20 @@ def frontier(
         settings: of the gated fit to the largest budget.
         refit_settings: of every refit; its penalty is chosen at the largest budget if not given.
         on_progress: called with each record of the history.
+        checkpoint: where to save, so that a killed path goes on; removed at the end.
 
     Raises:
-        InputError: budgets that cannot be had, or held-out targets of other records.
+        InputError: budgets that cannot be had, held-out targets of other records, settings out
+            of bounds or of another method, or a checkpoint of another path.
     """
-    sizes = sorted({int(whole("budget", budget, least=1)) for budget in budgets}, reverse=True)
-    if len(sizes) < 2:
-        raise InputError(
-            f"budgets are {list(budgets)}, but a frontier needs at least two different ones."
-        )
+    sizes = _checked_sizes(budgets)
+    not_negative("tolerance", tolerance)
+    judged = loss_named(loss)
+    selecting = GatedFitSettings() if settings is None else settings
+    refitting = RefitSettings() if refit_settings is None else refit_settings
+    _refuse_others("settings", selecting, GatedFitSettings)
+    _refuse_others("refit_settings", refitting, RefitSettings)
+    facts = ("frontier", sizes, selecting, refitting, loss, whole("seed", seed, least=0))
     # what lies between can be had if both ends can
     problem.check_budget(sizes[0])
     problem.check_budget(sizes[-1])
@@ -106,8 +119,10 @@ def frontier(
             f"held_out has {held_out.n_records:,} records, but the problem has "
             f"{problem.n_records:,}. Build both from the same records, in the same order."
         )
-    selecting = settings or GatedFitSettings()
     operator = SparseOperator.of(problem, choose_device(device))
+    fit_digest = ""
+    if checkpoint is not None:
+        fit_digest = fingerprint(problem, problem.design_weights, operator.device, facts)
     path = Calibration(
         problem=problem,
         operator=operator,
@@ -116,16 +131,18 @@ def frontier(
         loss=loss,
         start=problem.design_weights,
         seed=seed,
-        journal=Journal(None, fit="", shards=operator.shards),
+        journal=Journal(checkpoint, fit=fit_digest, shards=operator.shards),
         on_progress=on_progress,
     )
-    refitting, validation = path.settle(refit_settings or RefitSettings())
     diagnosis = diagnose(problem)
+    for finding in diagnosis.describe():
+        logger.warning(finding)
+    refitting, validation = path.settle(refitting)
     fit = selecting.stage(
         problem,
         operator,
         budget=sizes[0],
-        loss=loss_named(loss),
+        loss=judged,
         seed=seed,
         start=problem.design_weights,
     )
@@ -133,20 +150,59 @@ def frontier(
     for size in sizes:
         if size != sizes[0]:
             fit.go_on_to(size, epochs=max(1, round(_SHARE_OF_EPOCHS * selecting.epochs)))
-        fit.name = f"selection of {size}"
-        run(fit, journal=path.journal, tell=path.tell)
-        selection = fit.selection()
+        selection = _selected(fit, f"selection of {size}", path)
         result = CalibrationResult.of(
             problem,
             selection,
             refitted=path.refit(selection, refitting, name=f"refit of {size}"),
             validation=validation,
             loss=loss,
-            history=tuple(path.journal.history),
+            history=_own_history(path.journal.history, size),
             diagnosis=diagnosis,
         )
         points.append(_point(size, result, held_out, loss=loss))
+    path.journal.close()
     return Frontier(tuple(points), _suggested(points, tolerance=tolerance))
+
+
+def _checked_sizes(budgets: Sequence[int]) -> list[int]:
+    if not isinstance(budgets, Iterable):
+        raise InputError(f"budgets is {budgets!r}, but must be a list of numbers of records.")
+    sizes = sorted({int(whole("budget", budget, least=1)) for budget in budgets}, reverse=True)
+    if len(sizes) < 2:
+        raise InputError(
+            f"budgets are {list(budgets)}, but a frontier needs at least two different ones."
+        )
+    return sizes
+
+
+def _refuse_others(name: str, settings: object, own: type) -> None:
+    if not isinstance(settings, own):
+        raise InputError(f"{name} is a {type(settings).__name__}, but must be a {own.__name__}.")
+
+
+def _selected(fit: GatedFit, name: str, path: Calibration) -> Selection:
+    """The selection of one size, done once; the fit stands at its end, to go on from there."""
+    done = path.journal.outcome(name)
+    if done is not None:
+        fit.restore(below(done, "fit/"))
+        return Selection(**below(done, "selection/"))
+    fit.name = name
+    run(fit, journal=path.journal, tell=path.tell)
+    selection = fit.selection()
+    outcome = {f"selection/{key}": array for key, array in vars(selection).items()}
+    outcome |= {f"fit/{key}": array for key, array in fit.state().items()}
+    path.journal.finish(name, outcome)
+    return selection
+
+
+def _own_history(history: Iterable[EpochRecord], size: int) -> tuple[EpochRecord, ...]:
+    """What came before all sizes, and what belongs to this one."""
+    return tuple(
+        record
+        for record in history
+        if " of " not in record.stage or record.stage.endswith(f" of {size}")
+    )
 
 
 def _point(

@@ -1,10 +1,8 @@
-"""Noise of a fit: for each epoch and shard a draw of its own.
+"""Noise of a fit: for each epoch a draw of its own, in which every record has its own place.
 
-There is nothing to save when a fit is laid down, and processes that hold different shards draw
-what one process that holds all would draw.
+There is nothing to save when a fit is laid down, and processes that hold different shards get
+what one process that holds all would get.
 """
-
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,21 +20,23 @@ class NoiseTable:
 
     Reading is many times faster than drawing, and what a record gets at one epoch tells nothing
     of what it gets at another (Salimans et al., 2017, *Evolution Strategies as a Scalable
-    Alternative to Reinforcement Learning*, share noise in the same way).
+    Alternative to Reinforcement Learning*, share noise in the same way). Within an epoch no two
+    records get the same draw.
     """
 
     def __init__(self, shards: Shards, *, seed: int) -> None:
-        """Draw at least twice as much as the largest shard needs."""
-        longest = max(stop - start for start, stop in pairwise(shards.bounds))
-        generator = _stream(seed, 0, shard=0, device=shards.device)
-        size = max(_LEAST_TABLE, 2 * longest)
-        self._noise = logistic_noise((size,), generator=generator, device=shards.device)
+        """Draw at least twice as much as all records need, the same for every device."""
+        self._bounds = shards.bounds
+        size = max(_LEAST_TABLE, 2 * self._bounds[-1])
+        generator = _stream(seed, 0, shard=0, device=torch.device("cpu"))
+        self._noise = logistic_noise((size,), generator=generator).to(shards.device)
         self._seed = seed
 
     def read(self, size: int, *, epoch: int, shard: int) -> Tensor:  # (size,)
-        """The noise of one epoch and shard."""
-        words = np.random.SeedSequence([self._seed, epoch, shard]).generate_state(1, np.uint64)
-        place = int(words[0] % np.uint64(len(self._noise) - size + 1))
+        """The noise of the first records of a shard at one epoch."""
+        words = np.random.SeedSequence([self._seed, epoch]).generate_state(1, np.uint64)
+        place = int(words[0] % np.uint64(len(self._noise) - self._bounds[-1] + 1))
+        place += self._bounds[shard]
         return self._noise[place : place + size]
 
 
@@ -50,7 +50,7 @@ def sampled_gates(
         stream = _stream(seed, epoch, shard=shard, device=operator.device)
         return sample_gate(log_alpha[operator.cuts[place]], temperature, generator=stream)
 
-    return torch.cat(operator.each(gates))
+    return torch.cat(operator.each(gates, multiplies=False))
 
 
 def normal(operator: SparseOperator, *, seed: int, draw: int) -> Tensor:  # (records held,)
@@ -62,7 +62,7 @@ def normal(operator: SparseOperator, *, seed: int, draw: int) -> Tensor:  # (rec
         cut = operator.cuts[place]
         return torch.randn(cut.stop - cut.start, generator=stream, device=operator.device)
 
-    return torch.cat(operator.each(noise))
+    return torch.cat(operator.each(noise, multiplies=False))
 
 
 def _stream(seed: int, epoch: int, *, shard: int, device: torch.device) -> torch.Generator:

@@ -20,7 +20,7 @@ from l0.survey.shards import shard_sums
 class GatedEpoch:
     """Gates, weights and gradients of the records of one shard."""
 
-    probability: Tensor  # (records of the part,), P(open)
+    log_alpha: Tensor  # (records of the part,), where the gates are held
 
     def __init__(self, part: Part, *, temperature: float, focus: float, start: float) -> None:
         """Let the shift be looked for near ``start``."""
@@ -31,29 +31,30 @@ class GatedEpoch:
 
     @cached_property
     def _log_odds(self) -> Tensor:
-        # small numbers keep the digits that the count needs
+        # what is near zero keeps the digits that the search adds
         return log_odds(self._part, self._focus).sub_(self._start)
 
     def opened(self, shift: float) -> Tensor:  # (2,)
         """Log-odds lowered by ``start`` and ``shift``: the expected count, and its slope."""
-        self._looked_at = shift
-        self.probability = open_probability(self._log_odds - shift, self._temperature)
+        chance = open_probability(self._log_odds - shift, self._temperature)
+        self._chance = chance
         # p - p^2 in one pass
-        self._count_slope = torch.addcmul(
-            self.probability, self.probability, self.probability, value=-1
-        )
-        return shard_sums(self.probability, self._count_slope)
+        self._count_slope = torch.addcmul(chance, chance, chance, value=-1)
+        return shard_sums(chance, self._count_slope)
 
     def hold(self, shift: float) -> None:
-        """Stay at a shift, which is near the last one that was looked at."""
+        """Stay at a shift, so near the last one looked at that gradients need not look again."""
         self.log_alpha = self._log_odds - shift
-        self.probability.sub_(self._count_slope, alpha=shift - self._looked_at)
 
     def open_all(self) -> None:
         """Stay where every gate is open, which no finite shift would give."""
         self.log_alpha = torch.full_like(self._log_odds, ALL_OPEN)
-        self.probability = torch.ones_like(self._log_odds)
+        self._chance = torch.ones_like(self._log_odds)
         self._count_slope = torch.zeros_like(self._log_odds)
+
+    def open_probability(self) -> Tensor:
+        """P(open) where the gates are held."""
+        return open_probability(self.log_alpha, self._temperature)
 
     def gate(self, noise: Tensor | None = None) -> Tensor:
         """The gates, random ones if there is noise."""
@@ -73,14 +74,15 @@ class GatedEpoch:
         self._worth = self._part.matrix.adjoint(prices)
         slope = gate_slope(self._gate, self._temperature)
         self._gate_gradient = slope.mul_(self._weights).mul_(self._worth)
-        staying = self.probability * self._part.design
+        staying = self._chance * self._part.design
         return shard_sums(self._gate_gradient, self._count_slope, staying)
 
     def told(self, raised: float) -> Tensor:  # (2,)
         """The count, and the divergence of the open weights from the raised design weights."""
         distance = self._part.log_ratios - math.log(raised)
         free = self._weights * (distance - 1) + raised * self._part.design
-        return shard_sums(self.probability, self._gate * free)
+        # counted where the gates are held, not where they were last looked at
+        return shard_sums(self.open_probability(), self._gate * free)
 
     def learn(
         self,

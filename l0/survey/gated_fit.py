@@ -11,6 +11,7 @@ weights near the design's. Records that have fallen far behind leave the matrix 
 What follows, with gates removed, is ``refit``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -123,7 +124,7 @@ class GatedFit:
         self._from = self._pool.initial_size
         self._strength = self._pool.strength(settings.penalty, budget)
         self._last = max(1, int(settings.epochs * settings.budget_share))
-        self._shift = 0.0
+        self._shift = math.nan  # not known before gates close
         self._drift = 0.0  # of the shift, from epoch to epoch
 
     def step(self, *, recorded: bool) -> EpochRecord | None:
@@ -134,7 +135,7 @@ class GatedFit:
         wanted = max(int(MARGIN * expected), self._budget)
         if pool.is_worth_a_cut(wanted):
             pool.keep_best(pool.each(lambda part: log_odds(part, focus)), wanted)
-        shards = self._held(focus, expected=expected, temperature=temperature)
+        shards, shift = self._held(focus, expected=expected, temperature=temperature)
         total = pool.operator.total
         errors = self._targets.errors(
             total(lambda k: shards[k].estimates(self._noise(pool.parts[k])))
@@ -169,6 +170,9 @@ class GatedFit:
             ),
             multiplies=False,
         )
+        if not math.isnan(self._shift):
+            self._drift = shift - self._shift
+        self._shift = shift
         self.epoch += 1
         return record
 
@@ -190,7 +194,7 @@ class GatedFit:
     def selection(self) -> Selection:
         """The ``budget`` records whose gates stand highest, and the weights gates left them."""
         settings = self._settings
-        shards = self._held(
+        shards, _ = self._held(
             settings.final_focus, expected=self._budget, temperature=settings.final_temperature
         )
         weights = [
@@ -202,7 +206,7 @@ class GatedFit:
             self._pool.operator,
             scores=torch.cat([shard.log_alpha for shard in shards]),
             weights=torch.cat(weights),
-            open_probability=torch.cat([shard.probability for shard in shards]),
+            open_probability=torch.cat([shard.open_probability() for shard in shards]),
             budget=self._budget,
         )
 
@@ -228,10 +232,12 @@ class GatedFit:
             power=self._settings.budget_power,
         )
 
-    def _held(self, focus: float, *, expected: float, temperature: float) -> list[GatedEpoch]:
-        """The shards with ``expected`` gates open."""
+    def _held(
+        self, focus: float, *, expected: float, temperature: float
+    ) -> tuple[list[GatedEpoch], float]:
+        """The shards with ``expected`` gates open, and the shift that holds them there."""
         # as if the shift went on as it went between the last two epochs
-        start = self._shift + self._drift
+        start = 0.0 if math.isnan(self._shift) else self._shift + self._drift
         operator = self._pool.operator
         shards = [
             GatedEpoch(part, temperature=temperature, focus=focus, start=start)
@@ -239,7 +245,7 @@ class GatedFit:
         ]
         if expected >= self._pool.size:
             operator.each(lambda k: shards[k].open_all(), multiplies=False)
-            return shards
+            return shards, self._shift
 
         def opened(shift: float) -> tuple[float, float]:
             sums = operator.total(lambda k: shards[k].opened(shift), multiplies=False)
@@ -248,9 +254,7 @@ class GatedFit:
 
         further = solve_shift(opened, expected=expected)
         operator.each(lambda k: shards[k].hold(further), multiplies=False)
-        shift = start + further
-        self._shift, self._drift = shift, shift - self._shift
-        return shards
+        return shards, start + further
 
     def _noise(self, part: Part) -> Tensor | None:
         if self.epoch >= self._settings.noise_share * self.epochs:

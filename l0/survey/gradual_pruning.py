@@ -114,7 +114,8 @@ class GradualPruning:
             last_epoch=self._last,
             power=settings.budget_power,
         )
-        if self.epoch % settings.prune_every == 0 or self.epoch >= self._last:
+        is_due = self.epoch % settings.prune_every == 0 or self.epoch >= self._last
+        if is_due and round(wanted) < pool.size:
             pool.keep_best(self._contributions(), round(wanted))
         weights = pool.each(lambda part: part.weights())
         total = pool.operator.total

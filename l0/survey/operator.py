@@ -6,9 +6,10 @@ nor processes change a bit. On the CPU each shard is the work of one thread.
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from threading import Barrier
 from typing import TypeVar
 
 import numpy as np
@@ -147,8 +148,12 @@ class SparseOperator:
         # this thread takes the first few: what waits for others anyway need not be woken
         share = -(-len(shards) // self._threads)
         first, *others = (shards[place : place + share] for place in shards[::share])
-        futures = [_workers(self._threads).submit(run, some) for some in others]
-        done = run(first)
+        futures = [_workers(len(others)).submit(run, some) for some in others]
+        try:
+            done = run(first)
+        finally:
+            # whoever hears of an error finds nobody still at work
+            wait(futures)
         for future in futures:
             done += future.result()
         return done
@@ -175,8 +180,17 @@ def one_thread_each() -> Iterator[None]:
 
 @cache
 def _workers(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "l0", initializer=lambda: torch.set_num_threads(1))
+    before = torch.get_num_threads()
+    workers = ThreadPoolExecutor(threads, "l0", initializer=lambda: torch.set_num_threads(1))
+    all_are_there = Barrier(threads + 1)
+    for _ in range(threads):
+        workers.submit(all_are_there.wait)
+    all_are_there.wait()
+    # torch gives the last number that any thread has set to every thread that is new
+    torch.set_num_threads(before)
+    return workers
 
 
-# a forked process has none of its parent's threads
-os.register_at_fork(after_in_child=_workers.cache_clear)
+# a forked process has none of its parent's threads; not every system forks
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)

@@ -93,6 +93,7 @@ class RefitResult:
     worst_targets: tuple[TargetError, ...]  # those furthest off
 
 
+@torch.inference_mode(mode=False)
 def refit(
     problem: CalibrationProblem,
     support: Iterable[int],

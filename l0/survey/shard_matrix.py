@@ -37,9 +37,11 @@ class ShardMatrix:
 
     def estimates(self, weights: Tensor) -> Tensor:  # (records,) -> (targets,) float64
         """M w, this shard's part of it."""
-        if self._forward is None:
-            self._forward = _to_torch(sp.csr_array(self._by_record.T), self._device)
-        return torch.mv(self._forward, weights).double()
+        forward = self._forward
+        if forward is None:
+            forward = _to_torch(sp.csr_array(self._by_record.T), self._device)
+            self._forward = forward
+        return torch.mv(forward, weights).double()
 
     def adjoint(self, prices: Tensor) -> Tensor:  # (targets,) float32 -> (records,)
         """M' r."""
@@ -73,16 +75,28 @@ def run_of_rows(matrix: sp.csr_array, rows: slice) -> sp.csr_array:
 
 
 def _to_torch(matrix: sp.csr_array, device: torch.device) -> Tensor:
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(matrix.indptr.astype(np.int32, copy=False)),
+        torch.from_numpy(matrix.indices.astype(np.int32, copy=False)),
+        torch.from_numpy(matrix.data),
+        size=matrix.shape,
+        device=device,
+        check_invariants=False,
+    )
+
+
+def _hear_torch_out() -> None:
+    """Let torch say once what it says once in a process, where nobody needs to hear it.
+
+    That its compressed layout may still change, and that memory it only reads is not its to
+    write. Later it would be said in a thread, where Python cannot silence one thread alone.
+    """
     with warnings.catch_warnings():
-        # torch announces once in a process that its compressed layout may still change, and that
-        # memory it only reads is not its to write
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int32, copy=False)),
-            torch.from_numpy(matrix.indices.astype(np.int32, copy=False)),
-            torch.from_numpy(matrix.data),
-            size=matrix.shape,
-            device=device,
-            check_invariants=False,
-        )
+        warnings.simplefilter("ignore")
+        nothing = sp.csr_array((1, 1), dtype=np.float32)
+        for part in (nothing.indptr, nothing.indices, nothing.data):
+            part.flags.writeable = False
+        _to_torch(nothing, torch.device("cpu"))
+
+
+_hear_torch_out()

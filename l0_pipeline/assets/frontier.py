@@ -37,7 +37,8 @@ def size_frontier(
     """Error, effective sample size and largest ratio at several budgets, with one suggested.
 
     Gates go on from each size to the next smaller one, so that eight sizes take about as long as
-    two calibrations. Made on demand: a rebuild leaves it out, and no release depends on it.
+    two calibrations; the training run's method is not looked at. Made on demand: a rebuild leaves
+    it out, and no release depends on it.
     """
     from l0.survey import CalibrationProblem, frontier
     from l0.survey.history import EpochRecord
@@ -66,6 +67,7 @@ def size_frontier(
         settings=training_run.gates(),
         refit_settings=training_run.refit(),
         on_progress=log,
+        checkpoint=compute_device.checkpoint(),
     )
     table = frontier_table(found)
     return dg.MaterializeResult(

@@ -8,7 +8,7 @@ from pydantic import Field
 from l0_pipeline.settings import CHECKPOINT_DIR, CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
-    from l0.survey import CalibrationProblem, CalibrationResult
+    from l0.survey import CalibrationProblem, CalibrationResult, Checkpoint
 
 
 class ComputeDevice(dg.ConfigurableResource["ComputeDevice"]):
@@ -54,15 +54,20 @@ class ComputeDevice(dg.ConfigurableResource["ComputeDevice"]):
 
     def calibrate(self, problem: "CalibrationProblem", **options: Any) -> "CalibrationResult":
         """Call ``l0.survey.calibrate`` here, or take up the same call where it was killed."""
-        from l0.survey import Checkpoint
         from l0.survey.launch import calibrate_in_processes
 
         return calibrate_in_processes(
             problem,
             processes=self.processes,
             device=self.device,
-            checkpoint=Checkpoint(
-                self.checkpoint_folder, every_seconds=self.checkpoint_seconds, own_name=True
-            ),
+            checkpoint=self.checkpoint(),
             **options,
+        )
+
+    def checkpoint(self) -> "Checkpoint":
+        """Where a training run is saved, under a name of its own."""
+        from l0.survey import Checkpoint
+
+        return Checkpoint(
+            self.checkpoint_folder, every_seconds=self.checkpoint_seconds, own_name=True
         )

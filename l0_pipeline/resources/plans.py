@@ -4,6 +4,8 @@ Choices of the statistician, as typed settings of a run. How gates are trained i
 ``training_run``.
 """
 
+from typing import Annotated
+
 import dagster as dg
 from pydantic import Field
 
@@ -44,7 +46,7 @@ class SelectionPlan(dg.ConfigurableResource["SelectionPlan"]):
 class FrontierPlan(dg.ConfigurableResource["FrontierPlan"]):
     """Which sizes are compared, and how much worse than the best the suggested one may be."""
 
-    shares: list[float] = Field(
+    shares: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         default=[0.25, 0.18, 0.10, 0.08, 0.05, 0.03, 0.02, 0.01],
         min_length=2,
         description="Sizes, as shares of the survey's households.",

@@ -6,7 +6,7 @@ import torch
 from l0.survey.adam import Adam, cosine_rate
 
 
-def test_the_first_step_is_the_rate_against_each_sign_however_small_the_gradient():
+def test_the_first_step_is_the_rate_against_each_sign_of_gradients_large_and_small():
     gradient = torch.tensor([3.0, -1e-7, 0.0, 1e-3])
     moved = torch.zeros(4)
     Adam(gradient).step(moved, gradient, 0.1)

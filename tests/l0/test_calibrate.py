@@ -275,6 +275,7 @@ def test_a_calibration_of_all_begins_with_the_start_given():
         ([1.0, 0.0], "1 entries of start are not above zero .* at positions 1"),
         ([-1.0, 1.0], "1 entries of start are not above zero .* at positions 0"),
         ([1.0, 1e-60], "1 entries of start are not above zero .* at positions 1"),
+        ([1.0, 1e37], r"1 entries of start are beyond e\^80 times .* at positions 1"),
         ([1.0, 1e60], "1 entries of start .* not finite in float32, at positions 1"),
         ([1.0, np.nan], "1 entries of start are not finite, at positions 1"),
         ([1.0], r"start has shape \(1,\), but 2 records need \(2,\)"),

@@ -224,8 +224,7 @@ def test_a_checkpoint_of_another_calibration_is_refused_and_left_alone(path, lef
 
 
 def test_a_checkpoint_of_another_version_of_the_library_is_refused(path, monkeypatch):
-    # the package's own name for the module is that of its function
-    monkeypatch.setattr(sys.modules["l0.survey.calibrate"], "_own_code", lambda: "another")
+    monkeypatch.setattr("l0.survey.fingerprint._OWN_CODE", "another")
     with pytest.raises(InputError, match="is of another calibration"):
         run(checkpoint=Checkpoint(path, 0))
 

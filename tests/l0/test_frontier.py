@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from interruption import Interrupted, bytes_of, interrupted_at
 from toy import few_carry_all, random_survey
 
 from l0.survey import (
     CalibrationProblem,
+    Checkpoint,
     GatedFitSettings,
+    GradualPruningSettings,
     InputError,
     RefitSettings,
     calibrate,
@@ -68,6 +71,12 @@ def test_the_smallest_size_that_is_nearly_as_good_as_the_best_is_suggested(toler
         ([10.5, 20], {}, "budget is 10.5, but must be a whole number"),
         ([10, 20], {"loss": "median"}, "loss is 'median', but must be one of capped_relative"),
         ([10, 20], {"held_out": few_carry_all()}, "held_out has 124 records, but the problem has"),
+        ([10, 20], {"tolerance": -0.1}, "tolerance is -0.1, but must be a finite number of 0"),
+        ([10, 20], {"tolerance": np.nan}, "tolerance is nan"),
+        ([10, 20], {"seed": -1}, "seed is -1, but must be a whole number of at least 0"),
+        (30, {}, "budgets is 30, but must be a list"),
+        ([10, 20], {"settings": GradualPruningSettings()}, "must be a GatedFitSettings"),
+        ([10, 20], {"refit_settings": {}}, "refit_settings is a dict, but must be a RefitSettings"),
     ],
     ids=str,
 )
@@ -88,3 +97,39 @@ def test_the_plot_shows_every_size_and_the_one_suggested(judged):
     shown = effective.get_lines()[0].get_ydata()
     assert shown.tolist() == [point.effective_sample_size for point in found.points]
     assert ratio.get_lines()[0].get_ydata()[0] == found.points[0].max_weight_ratio
+
+
+def test_findings_about_targets_are_told(caplog):
+    problem = CalibrationProblem([[0.0] * 30, [1.0] * 30], [5.0, 30.0], np.ones(30))
+    frontier(problem, [5, 10], **QUICK)
+    assert "1 target" in caplog.text
+
+
+# the first size: selection 9, refit 4; each further one: selection 3, refit 4
+@pytest.mark.parametrize("count", [1, 8, 11, 14, 15, 19, 23, 27])
+def test_a_path_stopped_at_any_moment_goes_on_to_the_same_points(tmp_path, count):
+    whole = frontier(PROBLEM, [80, 40, 20], **QUICK)
+    checkpoint = Checkpoint(tmp_path / "path.npz", every_seconds=0)
+    with pytest.raises(Interrupted):
+        frontier(
+            PROBLEM,
+            [80, 40, 20],
+            checkpoint=checkpoint,
+            on_progress=interrupted_at(count),
+            **QUICK,
+        )
+    again = frontier(PROBLEM, [80, 40, 20], checkpoint=checkpoint, **QUICK)
+    assert [bytes_of(point.result) for point in again.points] == [
+        bytes_of(point.result) for point in whole.points
+    ]
+    assert list(tmp_path.iterdir()) == []
+    stages = {record.stage for record in whole.points[-1].result.history}
+    assert stages == {"selection of 20", "refit of 20"}
+
+
+def test_a_checkpoint_of_another_path_is_refused(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "path.npz", every_seconds=0)
+    with pytest.raises(Interrupted):
+        frontier(PROBLEM, [80, 40], checkpoint=checkpoint, on_progress=interrupted_at(5), **QUICK)
+    with pytest.raises(InputError, match="is of another calibration"):
+        frontier(PROBLEM, [80, 30], checkpoint=checkpoint, **QUICK)

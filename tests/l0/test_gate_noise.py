@@ -34,6 +34,14 @@ def test_epochs_shards_and_seeds_are_independent_and_the_same_again():
         assert abs(float(torch.corrcoef(together)[0, 1])) < 4 / np.sqrt(1_000)
 
 
+def test_no_two_records_share_a_draw_within_an_epoch():
+    table = NoiseTable(SHARDS, seed=0)
+    for epoch in range(50):
+        windows = [table.read(1_000, epoch=epoch, shard=shard) for shard in range(4)]
+        starts = [window.storage_offset() for window in windows]
+        assert np.diff(starts).tolist() == [1_000] * 3
+
+
 def test_one_record_gets_independent_noise_at_every_epoch():
     table = NoiseTable(SHARDS, seed=0)
     course = torch.stack([table.read(100, epoch=epoch, shard=0) for epoch in range(400)]).double()
@@ -43,9 +51,10 @@ def test_one_record_gets_independent_noise_at_every_epoch():
 
 
 @pytest.mark.parametrize("longest", [10, 3_000_000])
-def test_the_table_is_longer_than_any_shard(longest):
-    shards = Shards((0, longest, longest, longest, longest), torch.device("cpu"))
+def test_the_table_is_longer_than_all_records(longest):
+    shards = Shards((0, longest // 2, longest, longest, longest), torch.device("cpu"))
     table = NoiseTable(shards, seed=0)
-    places = {table.read(longest, epoch=epoch, shard=0).data_ptr() for epoch in range(5)}
-    assert len(places) == 5
-    assert len(table.read(longest, epoch=0, shard=0)) == longest
+    size = longest - longest // 2
+    reads = [table.read(size, epoch=epoch, shard=1) for epoch in range(5)]
+    assert len({read.data_ptr() for read in reads}) == 5
+    assert {len(read) for read in reads} == {size}

@@ -1,5 +1,9 @@
 """Laws of the two products: what torch multiplies is what scipy multiplies, in float32."""
 
+import threading
+import time
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -133,6 +137,46 @@ def test_the_number_of_threads_changes_no_bit(problem, threads, monkeypatch):
         alone.keep(places).estimates(weights[places]),
         shared.keep(places).estimates(weights[places]),
     )
+
+
+def test_threads_of_the_operator_leave_torchs_number_and_pythons_filters_as_they_were(
+    problem, monkeypatch
+):
+    monkeypatch.setattr("l0.survey.operator._COEFFICIENTS", 0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    filters = list(warnings.filters)
+    seen = []
+    try:
+        SparseOperator.of(problem, CPU).estimates(torch.ones(problem.n_records))
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        assert [torch.get_num_threads(), *seen] == [3, 3]
+    finally:
+        torch.set_num_threads(before)
+    assert list(warnings.filters) == filters
+
+
+def test_an_error_is_raised_when_nobody_is_at_work_any_more(problem, monkeypatch):
+    monkeypatch.setattr("l0.survey.operator._COEFFICIENTS", 0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        operator = SparseOperator.of(problem, CPU)
+    finally:
+        torch.set_num_threads(before)
+    over = []
+
+    def work(shard):
+        if shard == 0:
+            raise ZeroDivisionError
+        time.sleep(0.05)
+        over.append(shard)
+
+    with pytest.raises(ZeroDivisionError):
+        operator.each(work)
+    assert sorted(over) == [1, 2, 3]
 
 
 def test_torchs_own_threads_are_off_during_a_fit_and_back_after_an_error():
