@@ -23,7 +23,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TIDY := sed -u -E \
 	-e 's/^See https:.*refleaks\.html//' \
 	-e '/^(nanobind:| - leaked | - \.\.\. skipped)/d' -e '/^$$/d' \
-	-e 's/^[0-9-]{10} ([0-9:]{8}) .0000 - dagster - INFO - [a-z_]+ - [0-9a-f-]{36} - /\1  /'
+	-e 's/^[0-9-]{10} ([0-9:]{8}) .0000 - dagster - INFO - [a-z_]+ - [0-9a-f-]{36} - /\1  /' \
+	-e 's/^[0-9-]{10} ([0-9:]{8}) .0000 - dagster - WARNING - [a-z_]+ - [0-9a-f-]{36} - /\1  warning: /'
 
 run: install home ## build the default release (YEAR=2022) and print how good it is
 	@$(BIN)/dg launch --job rebuild --partition $(YEAR) 2>&1 | $(TIDY) | tee "$(DAGSTER_HOME)/run.log" \
