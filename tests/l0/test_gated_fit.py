@@ -5,9 +5,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from toy import QUICK_GATES, few_carry_all, random_survey
+from toy import QUICK_GATES, QUICK_REFIT, few_carry_all, random_survey
 
-from l0.survey import CalibrationProblem, GatedFitSettings, InputError
+from l0.hard_concrete import open_probability
+from l0.survey import CalibrationProblem, GatedFitSettings, InputError, calibrate
 from l0.survey.checkpoint import Journal
 from l0.survey.losses import LOSSES, loss_named
 from l0.survey.operator import SparseOperator
@@ -226,3 +227,33 @@ def test_settings_out_of_bounds_are_refused_by_name(setting):
     (name,) = setting
     with pytest.raises(InputError, match=f"{name} is"):
         GatedFitSettings(**setting)
+
+
+def test_a_selection_may_be_asked_for_twice_and_is_of_its_own_locations():
+    problem = random_survey(60)
+    fit = QUICK_GATES.stage(
+        problem,
+        SparseOperator.of(problem, torch.device("cpu")),
+        budget=12,
+        loss=loss_named("capped_relative"),
+        seed=0,
+        start=problem.design_weights,
+    )
+    for _ in range(120):
+        fit.step(recorded=False)
+    one, two = fit.selection(), fit.selection()
+    assert one.log_alpha.tobytes() == two.log_alpha.tobytes()
+    left = np.isfinite(one.log_alpha)
+    opened = open_probability(
+        torch.tensor(one.log_alpha[left]).float(), QUICK_GATES.final_temperature
+    )
+    assert one.open_probability[left].tolist() == opened.double().tolist()
+    assert one.open_probability.min() >= 0
+
+
+def test_a_users_inference_mode_changes_nothing():
+    problem = random_survey(60)
+    plain = calibrate(problem, budget=12, settings=QUICK_GATES, refit_settings=QUICK_REFIT)
+    with torch.inference_mode():
+        inside = calibrate(problem, budget=12, settings=QUICK_GATES, refit_settings=QUICK_REFIT)
+    assert inside.weights.tobytes() == plain.weights.tobytes()
