@@ -107,6 +107,14 @@ def vector(
     return checked
 
 
+def of_type(name: str, given: object, kind: type, *, hint: str = "") -> None:
+    """Refuse a thing of another type than is wanted."""
+    if not isinstance(given, kind):
+        raise InputError(
+            f"{name} is a {type(given).__name__}, but must be a {kind.__name__}.{hint}"
+        )
+
+
 def above_zero(
     name: str,
     values: object,

@@ -14,6 +14,7 @@ from dagster_polars import PolarsParquetIOManager
 from pydantic import Field
 from upath import UPath
 
+from l0_pipeline.logic.errors import InputError
 from l0_pipeline.settings import DATA_DIR
 
 Arrays = dict[str, np.ndarray]
@@ -68,7 +69,14 @@ class NpzIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> Arrays:
         """All arrays of one partition."""
-        with np.load(self._path(context), allow_pickle=False) as arrays:
+        path = self._path(context)
+        if not path.exists():
+            name = context.asset_key.to_user_string()
+            raise InputError(
+                f"{path} is not there: `{name}` for {context.asset_partition_key} was not built. "
+                "Materialize it, after what it is made from."
+            )
+        with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
 
     def _path(self, context: dg.InputContext | dg.OutputContext) -> Path:

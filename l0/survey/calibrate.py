@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from l0.errors import InputError
-from l0.inputs import above_zero, refuse, whole
+from l0.inputs import above_zero, of_type, refuse, whole
 from l0.survey.bounds import Total
 from l0.survey.calibration import DEFAULT_METHOD, Calibration, SelectionSettings, settings_of
-from l0.survey.checkpoint import Checkpoint, Journal
+from l0.survey.checkpoint import CHECKPOINT_HINT, Checkpoint, Journal
 from l0.survey.device import choose_device
 from l0.survey.diagnostics import Diagnosis, TargetError, diagnose, worst_targets
 from l0.survey.fingerprint import fingerprint
@@ -147,6 +147,9 @@ def calibrate(
         InputError: the budget, the device or the bounds cannot be had, a setting is out of
             bounds, or the checkpoint is of another calibration or damaged.
     """
+    of_type("problem", problem, CalibrationProblem)
+    if checkpoint is not None:
+        of_type("checkpoint", checkpoint, Checkpoint, hint=CHECKPOINT_HINT)
     loss_named(loss)
     selecting = settings_of(method, settings, budget=budget)
     refitting = _refit_settings(

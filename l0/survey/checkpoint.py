@@ -13,6 +13,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from l0.survey.shards import Shards
 
 if TYPE_CHECKING:
     from l0.survey.stage import Stage
+
+CHECKPOINT_HINT = ' Write Checkpoint("calibration.npz").'
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -157,7 +160,9 @@ class Journal:
                 os.fsync(file.fileno())
             beside.replace(self._path)
         except OSError as refused:
-            beside.unlink(missing_ok=True)
+            # where its folder is a file there is nothing to remove
+            with suppress(OSError):
+                beside.unlink()
             raise InputError(
                 f"the checkpoint {self._path} cannot be written: {refused.strerror}. Make room or "
                 "choose another path; what was saved before is unchanged."
@@ -180,7 +185,8 @@ def _read(path: Path, *, fit: str) -> Arrays:
         raise
     except _UNREADABLE as error:
         raise InputError(
-            f"the checkpoint {path} cannot be read: {error}. Delete it to start anew."
+            f"the checkpoint {path} cannot be read: {error}. Delete it to start anew, or give the "
+            "checkpoint another path; a folder is given with own_name=True."
         ) from error
     if not whole:
         raise InputError(

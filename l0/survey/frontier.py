@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from l0.errors import InputError
-from l0.inputs import not_negative, whole
+from l0.inputs import not_negative, of_type, whole
 from l0.survey.calibrate import CalibrationResult
 from l0.survey.calibration import Calibration
-from l0.survey.checkpoint import Checkpoint, Journal, below
+from l0.survey.checkpoint import CHECKPOINT_HINT, Checkpoint, Journal, below
 from l0.survey.device import choose_device
 from l0.survey.diagnostics import diagnose
 from l0.survey.fingerprint import fingerprint
@@ -108,17 +108,17 @@ def frontier(
     judged = loss_named(loss)
     selecting = GatedFitSettings() if settings is None else settings
     refitting = RefitSettings() if refit_settings is None else refit_settings
-    _refuse_others("settings", selecting, GatedFitSettings)
-    _refuse_others("refit_settings", refitting, RefitSettings)
+    of_type("problem", problem, CalibrationProblem)
+    of_type("settings", selecting, GatedFitSettings)
+    of_type("refit_settings", refitting, RefitSettings)
+    if checkpoint is not None:
+        of_type("checkpoint", checkpoint, Checkpoint, hint=CHECKPOINT_HINT)
     facts = ("frontier", sizes, selecting, refitting, loss, whole("seed", seed, least=0))
     # what lies between can be had if both ends can
     problem.check_budget(sizes[0])
     problem.check_budget(sizes[-1])
-    if held_out is not None and held_out.n_records != problem.n_records:
-        raise InputError(
-            f"held_out has {held_out.n_records:,} records, but the problem has "
-            f"{problem.n_records:,}. Build both from the same records, in the same order."
-        )
+    if held_out is not None:
+        _refuse_other_records(problem, held_out)
     operator = SparseOperator.of(problem, choose_device(device))
     fit_digest = ""
     if checkpoint is not None:
@@ -165,6 +165,18 @@ def frontier(
     return Frontier(tuple(points), _suggested(points, tolerance=tolerance))
 
 
+def _refuse_other_records(problem: CalibrationProblem, held_out: CalibrationProblem) -> None:
+    of_type("held_out", held_out, CalibrationProblem)
+    move = "Build both from the same records, in the same order."
+    if held_out.n_records != problem.n_records:
+        raise InputError(
+            f"held_out has {held_out.n_records:,} records, but the problem has "
+            f"{problem.n_records:,}. {move}"
+        )
+    if not np.array_equal(held_out.design_weights, problem.design_weights):
+        raise InputError(f"held_out has other design weights than the problem. {move}")
+
+
 def _checked_sizes(budgets: Sequence[int]) -> list[int]:
     if not isinstance(budgets, Iterable):
         raise InputError(f"budgets is {budgets!r}, but must be a list of numbers of records.")
@@ -174,11 +186,6 @@ def _checked_sizes(budgets: Sequence[int]) -> list[int]:
             f"budgets are {list(budgets)}, but a frontier needs at least two different ones."
         )
     return sizes
-
-
-def _refuse_others(name: str, settings: object, own: type) -> None:
-    if not isinstance(settings, own):
-        raise InputError(f"{name} is a {type(settings).__name__}, but must be a {own.__name__}.")
 
 
 def _selected(fit: GatedFit, name: str, path: Calibration) -> Selection:

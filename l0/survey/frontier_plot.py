@@ -23,9 +23,9 @@ def plot(found: Frontier) -> Figure:
         sizes, [point.effective_sample_size for point in found.points], "o-", color=_BLUE
     )
     effective.plot(sizes, sizes, ":", color=_GREY, label="equal weights")
-    effective.set_yscale("log")
+    effective.set_ylim(bottom=0)
     ratio.plot(sizes, [point.max_weight_ratio for point in found.points], "o-", color=_BLUE)
-    titles = ("Loss of targets", "Effective sample size", "Largest weight over design weight")
+    titles = ("Loss", "Effective sample size", "Largest weight over scaled design weight")
     for axes, title in zip((errors, effective, ratio), titles, strict=True):
         _finish(axes, title, found)
     errors.set_ylim(bottom=0)
@@ -43,7 +43,7 @@ def _finish(axes: Axes, title: str, found: Frontier) -> None:
     axes.axvline(found.suggested.budget, color=_GREY, linewidth=0.8)
     axes.annotate(
         "suggested",
-        (found.suggested.budget, 0.02),
+        (found.suggested.budget, 0.5),
         (-11, 2),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",

@@ -109,8 +109,8 @@ class Pool:
         """How strongly weights are held near the design while records are chosen.
 
         Without a penalty the share of records kept tells one, by a rule that was chosen on a
-        200,576-record survey: the fewer are to carry the totals, the further each must move; and the more there
-        are, the less there is to choose.
+        200,576-record survey: the fewer are to carry the totals, the further each must move; and
+        the more there are, the less there is to choose.
         """
         share = budget / self.initial_size
         if penalty is None:

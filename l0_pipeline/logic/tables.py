@@ -186,7 +186,7 @@ VALIDATION_COLUMNS: tuple[Column, ...] = (
 
 FRONTIER_COLUMNS: tuple[Column, ...] = (
     Column("budget", pl.Int64, "households", "Households kept"),
-    Column("loss", pl.Float64, "share", "Mean capped relative error of the fitted targets"),
+    Column("loss", pl.Float64, "share", "Loss of the fitted targets: by default mean capped error"),
     Column("held_out_error", pl.Float64, "share", "The same of held-out targets; null without any"),
     Column("effective_sample_size", pl.Float64, "households", "Kish's, of the weights"),
     Column("max_weight_ratio", pl.Float64, "ratio", "Largest weight over scaled design weight"),

@@ -54,6 +54,7 @@ class FrontierPlan(dg.ConfigurableResource["FrontierPlan"]):
     tolerance: float = Field(
         default=0.05,
         ge=0,
+        le=1,
         description=(
             "The smallest size is suggested whose held-out error is worse than the best by no "
             "more than this share."

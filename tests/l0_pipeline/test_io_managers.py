@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from l0_pipeline.io_managers import ARRAYS, Arrays, NpzIOManager
+from l0_pipeline.logic.errors import InputError
 
 YEARS = dg.StaticPartitionsDefinition(["2021", "2022"])
 MATRIX: Arrays = {
@@ -108,7 +109,7 @@ def test_a_file_that_holds_objects_is_not_read(tmp_path: Path):
 
 
 def test_what_was_never_written_is_missing_by_its_path(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"2021\.npz"):
+    with pytest.raises(InputError, match=r"2021\.npz is not there: `.*` for 2021 was not built"):
         _manager(tmp_path).load_input(_input("2021"))
 
 
