@@ -40,13 +40,5 @@ def _finish(axes: Axes, title: str, found: Frontier) -> None:
     axes.set(title=title, xlabel="records kept", xscale="log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45)
     axes.minorticks_off()
-    axes.axvline(found.suggested.budget, color=_GREY, linewidth=0.8)
-    axes.annotate(
-        "suggested",
-        (found.suggested.budget, 0.5),
-        (-11, 2),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        rotation=90,
-        color=_GREY,
-    )
+    chosen = found.suggested.budget
+    axes.axvline(chosen, color=_GREY, linewidth=0.8, label=f"suggested: {chosen:,}")
