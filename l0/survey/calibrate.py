@@ -1,6 +1,5 @@
 """Few records and their weights, in one call: a fit that selects, then a refit without gates."""
 
-import logging
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,20 +10,15 @@ from l0.errors import InputError
 from l0.inputs import above_zero, of_type, refuse, whole
 from l0.survey.bounds import Total
 from l0.survey.calibration import DEFAULT_METHOD, Calibration, SelectionSettings, settings_of
-from l0.survey.checkpoint import CHECKPOINT_HINT, Checkpoint, Journal
-from l0.survey.device import choose_device
-from l0.survey.diagnostics import Diagnosis, TargetError, diagnose, worst_targets
-from l0.survey.fingerprint import fingerprint
+from l0.survey.checkpoint import Checkpoint
+from l0.survey.diagnostics import Diagnosis, TargetError, worst_targets
 from l0.survey.history import EpochRecord, OnProgress
 from l0.survey.losses import loss_named, mean_loss
-from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.refit import MAX_WEIGHT_RATIO, RefitResult, RefitSettings
 from l0.survey.selected import Selection
 from l0.survey.validation import Validation
 from l0.survey.weights import effective_sample_size, weight_ratios
-
-logger = logging.getLogger("l0")
 
 # weights are trained as logarithms of ratios; float32 holds e^88
 _LARGEST_LOG_RATIO = 80.0
@@ -148,8 +142,6 @@ def calibrate(
             bounds, or the checkpoint is of another calibration or damaged.
     """
     of_type("problem", problem, CalibrationProblem)
-    if checkpoint is not None:
-        of_type("checkpoint", checkpoint, Checkpoint, hint=CHECKPOINT_HINT)
     loss_named(loss)
     selecting = settings_of(method, settings, budget=budget)
     refitting = _refit_settings(
@@ -171,20 +163,16 @@ def calibrate(
         loss,
         whole("seed", seed, least=0),
     )
-    operator = SparseOperator.of(problem, choose_device(device))
-    fit = "" if checkpoint is None else fingerprint(problem, first, operator.device, facts)
-    diagnosis = diagnose(problem)
-    for finding in diagnosis.describe():
-        logger.warning(finding)
-    calibration = Calibration(
-        problem=problem,
-        operator=operator,
+    calibration = Calibration.begin(
+        problem,
         budget=budget,
         settings=selecting,
         loss=loss,
         start=first,
         seed=seed,
-        journal=Journal(checkpoint, fit=fit, shards=operator.shards),
+        device=device,
+        facts=facts,
+        checkpoint=checkpoint,
         on_progress=on_progress,
     )
     validation: tuple[Validation, ...] = ()
@@ -198,7 +186,7 @@ def calibrate(
         validation=validation,
         loss=loss,
         history=tuple(calibration.journal.history),
-        diagnosis=diagnosis,
+        diagnosis=calibration.diagnosis,
     )
     calibration.journal.close()
     return result
@@ -212,10 +200,8 @@ def _refit_settings(
     min_weight_ratio: float | None,
     total: Total,
 ) -> RefitSettings | None:
-    if given is not None and not isinstance(given, RefitSettings):
-        raise InputError(
-            f"refit_settings is a {type(given).__name__}, but must be a RefitSettings."
-        )
+    if given is not None:
+        of_type("refit_settings", given, RefitSettings)
     wishes = {
         name: value
         for name, value, unset in (

@@ -3,6 +3,7 @@
 Each stage is done once: what a journal says is over is not done again.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -10,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l0.errors import InputError
-from l0.survey.checkpoint import Journal
+from l0.inputs import of_type
+from l0.survey.checkpoint import Checkpoint, Journal
+from l0.survey.device import choose_device
+from l0.survey.diagnostics import Diagnosis, diagnose
+from l0.survey.fingerprint import fingerprint
 from l0.survey.gated_fit import GatedFitSettings
 from l0.survey.gradual_pruning import GradualPruningSettings
 from l0.survey.history import EpochRecord, OnProgress
@@ -22,6 +27,8 @@ from l0.survey.refit import RefitResult, RefitSettings, refit
 from l0.survey.selected import Selection
 from l0.survey.stage import Stage, run
 from l0.survey.validation import Validation, chosen, hidden_targets, validate
+
+logger = logging.getLogger("l0")
 
 # of the epochs of a selection, for the pilot on which the refit's penalty is chosen
 PILOT_SHARE = 0.25
@@ -74,7 +81,62 @@ class Calibration:
     start: Vector  # (records,)
     seed: int
     journal: Journal
+    diagnosis: Diagnosis
     on_progress: OnProgress | None
+
+    @classmethod
+    def begin(
+        cls,
+        problem: CalibrationProblem,
+        *,
+        budget: int | None,
+        settings: SelectionSettings | None,
+        loss: str,
+        start: Vector,  # (records,)
+        seed: int,
+        device: str,
+        facts: object,
+        checkpoint: Checkpoint | None,
+        on_progress: OnProgress | None,
+    ) -> "Calibration":
+        """Build the operator, tell what no weights can meet, and read the checkpoint.
+
+        Args:
+            problem: what to reproduce.
+            budget: how many records to keep; None for all.
+            settings: of the selection; None keeps every record.
+            loss: its name.
+            start: weights to begin with.
+            seed: of all noise.
+            device: "auto", "cpu" or "cuda".
+            facts: all that decides the result besides problem, start and device.
+            checkpoint: where to save; None saves nothing.
+            on_progress: called with each record of the history.
+
+        Raises:
+            InputError: the device cannot be had, or the checkpoint is of another calibration,
+                damaged, or none.
+        """
+        if checkpoint is not None:
+            hint = ' Write Checkpoint("calibration.npz").'
+            of_type("checkpoint", checkpoint, Checkpoint, hint=hint)
+        operator = SparseOperator.of(problem, choose_device(device))
+        fit = "" if checkpoint is None else fingerprint(problem, start, operator.device, facts)
+        diagnosis = diagnose(problem)
+        for finding in diagnosis.describe():
+            logger.warning(finding)
+        return cls(
+            problem=problem,
+            operator=operator,
+            budget=budget,
+            settings=settings,
+            loss=loss,
+            start=start,
+            seed=seed,
+            journal=Journal(checkpoint, fit=fit, shards=operator.shards),
+            diagnosis=diagnosis,
+            on_progress=on_progress,
+        )
 
     def tell(self, record: EpochRecord) -> None:
         """Keep a record, and tell whoever wants to know."""

@@ -29,8 +29,6 @@ from l0.survey.shards import Shards
 if TYPE_CHECKING:
     from l0.survey.stage import Stage
 
-CHECKPOINT_HINT = ' Write Checkpoint("calibration.npz").'
-
 Arrays = dict[str, NDArray[Any]]
 
 _DIGEST, _FIT, _HISTORY, _STAGE = "digest", "fit", "history", "stage"

@@ -5,7 +5,6 @@ one, and so on: what they have learned is kept, and epochs get cheaper as record
 budget the selection is refitted, all with the penalty that was chosen at the largest.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,14 +16,10 @@ from l0.errors import InputError
 from l0.inputs import not_negative, of_type, whole
 from l0.survey.calibrate import CalibrationResult
 from l0.survey.calibration import Calibration
-from l0.survey.checkpoint import CHECKPOINT_HINT, Checkpoint, Journal, below
-from l0.survey.device import choose_device
-from l0.survey.diagnostics import diagnose
-from l0.survey.fingerprint import fingerprint
+from l0.survey.checkpoint import Checkpoint, below
 from l0.survey.gated_fit import GatedFit, GatedFitSettings
 from l0.survey.history import EpochRecord, OnProgress
 from l0.survey.losses import loss_named, mean_loss
-from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem
 from l0.survey.refit import RefitSettings
 from l0.survey.selected import Selection
@@ -32,8 +27,6 @@ from l0.survey.stage import run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-logger = logging.getLogger("l0")
 
 # of a first selection's epochs, for each further budget
 _SHARE_OF_EPOCHS = 0.25
@@ -111,36 +104,28 @@ def frontier(
     of_type("problem", problem, CalibrationProblem)
     of_type("settings", selecting, GatedFitSettings)
     of_type("refit_settings", refitting, RefitSettings)
-    if checkpoint is not None:
-        of_type("checkpoint", checkpoint, Checkpoint, hint=CHECKPOINT_HINT)
     facts = ("frontier", sizes, selecting, refitting, loss, whole("seed", seed, least=0))
     # what lies between can be had if both ends can
     problem.check_budget(sizes[0])
     problem.check_budget(sizes[-1])
     if held_out is not None:
         _refuse_other_records(problem, held_out)
-    operator = SparseOperator.of(problem, choose_device(device))
-    fit_digest = ""
-    if checkpoint is not None:
-        fit_digest = fingerprint(problem, problem.design_weights, operator.device, facts)
-    path = Calibration(
-        problem=problem,
-        operator=operator,
+    path = Calibration.begin(
+        problem,
         budget=sizes[0],
         settings=selecting,
         loss=loss,
         start=problem.design_weights,
         seed=seed,
-        journal=Journal(checkpoint, fit=fit_digest, shards=operator.shards),
+        device=device,
+        facts=facts,
+        checkpoint=checkpoint,
         on_progress=on_progress,
     )
-    diagnosis = diagnose(problem)
-    for finding in diagnosis.describe():
-        logger.warning(finding)
     refitting, validation = path.settle(refitting)
     fit = selecting.stage(
         problem,
-        operator,
+        path.operator,
         budget=sizes[0],
         loss=judged,
         seed=seed,
@@ -158,7 +143,7 @@ def frontier(
             validation=validation,
             loss=loss,
             history=_own_history(path.journal.history, size),
-            diagnosis=diagnosis,
+            diagnosis=path.diagnosis,
         )
         points.append(_point(size, result, held_out, loss=loss))
     path.journal.close()

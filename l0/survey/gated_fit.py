@@ -134,7 +134,7 @@ class GatedFit:
         expected = self._expected()
         wanted = max(int(MARGIN * expected), self._budget)
         if pool.is_worth_a_cut(wanted):
-            pool.keep_best(pool.each(lambda part: log_odds(part, focus)), wanted)
+            pool.keep_best(lambda part: log_odds(part, focus), wanted)
         shards, shift = self._held(focus, expected=expected, temperature=temperature)
         total = pool.operator.total
         errors = self._targets.errors(

@@ -20,7 +20,7 @@ from l0.survey.budget import scheduled_budget
 from l0.survey.history import EpochRecord, refuse_lost
 from l0.survey.losses import Loss
 from l0.survey.operator import SparseOperator
-from l0.survey.pool import Pool
+from l0.survey.pool import Part, Pool
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.selected import Selection
 from l0.survey.settings import check_settings
@@ -114,9 +114,8 @@ class GradualPruning:
             last_epoch=self._last,
             power=settings.budget_power,
         )
-        is_due = self.epoch % settings.prune_every == 0 or self.epoch >= self._last
-        if is_due and round(wanted) < pool.size:
-            pool.keep_best(self._contributions(), round(wanted))
+        if self.epoch % settings.prune_every == 0 or self.epoch >= self._last:
+            pool.keep_best(_contribution, round(wanted))
         weights = pool.each(lambda part: part.weights())
         total = pool.operator.total
         errors = self._targets.errors(total(lambda k: pool.parts[k].matrix.estimates(weights[k])))
@@ -126,7 +125,9 @@ class GradualPruning:
         distances = pool.each(lambda part: part.log_ratios - log_raised)
         record = None
         if recorded:
-            divergence = float(total(lambda k: shard_sums(weights[k] * (distances[k] - 1))))
+            divergence = float(
+                total(lambda k: shard_sums(weights[k] * (distances[k] - 1)), multiplies=False)
+            )
             record = EpochRecord(
                 stage=self.name,
                 epoch=self.epoch,
@@ -152,19 +153,16 @@ class GradualPruning:
     def selection(self) -> Selection:
         """The ``budget`` records that carry most; each that is left is in with certainty."""
         pool = self._pool
-        pool.keep_best(self._contributions(), self._budget)
+        pool.keep_best(_contribution, self._budget)
         weights = torch.cat([part.weights() for part in pool.parts])
         return Selection.of(
             self._problem,
             pool.operator,
-            scores=torch.cat(self._contributions()),
+            scores=torch.cat(pool.each(_contribution)),
             weights=weights,
             open_probability=torch.ones_like(weights),
             budget=self._budget,
         )
-
-    def _contributions(self) -> list[Tensor]:
-        return self._pool.each(lambda part: part.contribution)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The pool's vectors."""
@@ -173,3 +171,7 @@ class GradualPruning:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go back to where ``state`` was taken."""
         self._pool.restore(state)
+
+
+def _contribution(part: Part) -> Tensor:
+    return part.contribution

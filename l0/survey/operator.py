@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l0.survey.compressed import run_of
 from l0.survey.problem import CalibrationProblem
-from l0.survey.shard_matrix import ShardMatrix, run_of_rows
+from l0.survey.shard_matrix import ShardMatrix
 from l0.survey.shards import Shards, shard_sums
 
 # with fewer, handing work to threads costs more than it saves: an operation on a short vector is
@@ -71,13 +72,13 @@ class SparseOperator:
         """The columns of a matrix (targets, records), float32; only those ``among`` if given."""
         shards = Shards.of(np.diff(columns.indptr).astype(np.intp), device)
         # the transpose of compressed columns is compressed rows of the same memory
-        by_record = run_of_rows(columns.T, shards.mine)
+        by_record = run_of(columns.T, shards.mine)
         held = np.arange(columns.shape[1])[shards.mine]
         if among is not None and not among[held].all():
             by_record = by_record[among[held]]
             held = held[among[held]]
         matrices = [
-            ShardMatrix(run_of_rows(by_record, cut), device)
+            ShardMatrix(run_of(by_record, cut), device)
             for cut in shards.cuts(torch.from_numpy(held).to(device))
         ]
         threads = torch.get_num_threads()

@@ -117,16 +117,16 @@ class Pool:
             penalty = min(1.5 * share, _LARGEST_PENALTY, 0.1 * _LARGEST_PENALTY / share)
         return penalty / self._total
 
-    def keep_best(self, scores: list[Tensor], size: int) -> None:
+    def keep_best(self, score: Callable[[Part], Tensor], size: int) -> None:
         """Let all but the ``size`` highest scores leave.
 
         Args:
-            scores: of each part.
+            score: of the records of a part.
             size: how many stay, of all processes' records.
         """
         if size >= self.size:
             return
-        places = best(self.operator, torch.cat(scores), size)
+        places = best(self.operator, torch.cat(self.each(score)), size)
         # one matrix at a time: what was whole is not needed until the fit is over
         self.operator.release()
         before = self.operator.cuts

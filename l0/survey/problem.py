@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from l0.errors import InputError
 from l0.inputs import Matrix, csr_matrix, positive, refuse, vector
+from l0.survey.compressed import run_of
 from l0.survey.groups import group_factors
 
 Vector = NDArray[np.float64]
@@ -261,13 +262,8 @@ def _blocks(matrix: sp.csc_array) -> Iterator[tuple[slice, sp.csc_array]]:
         start = matrix.indptr[first]
         last = int(np.searchsorted(matrix.indptr, start + _BLOCK, side="right")) - 1
         last = min(max(last, first + 1), matrix.shape[1])
-        stop = matrix.indptr[last]
-        block = sp.csc_array((matrix.shape[0], last - first), dtype=matrix.dtype)
-        # set one by one: scipy's constructor would copy a part of a larger array
-        block.data = matrix.data[start:stop]
-        block.indices = matrix.indices[start:stop]
-        block.indptr = matrix.indptr[first : last + 1] - start
-        yield slice(first, last), block
+        lines = slice(first, last)
+        yield lines, run_of(matrix, lines)
         first = last
 
 

@@ -63,17 +63,6 @@ class ShardMatrix:
         self._forward = None
 
 
-def run_of_rows(matrix: sp.csr_array, rows: slice) -> sp.csr_array:
-    """Some rows one after the other, sharing the matrix's memory."""
-    start, stop = matrix.indptr[rows.start], matrix.indptr[rows.stop]
-    run = sp.csr_array((rows.stop - rows.start, matrix.shape[1]), dtype=matrix.dtype)
-    # set one by one: scipy's constructor would copy a part of a larger array
-    run.data = matrix.data[start:stop]
-    run.indices = matrix.indices[start:stop]
-    run.indptr = matrix.indptr[rows.start : rows.stop + 1] - start
-    return run
-
-
 def _to_torch(matrix: sp.csr_array, device: torch.device) -> Tensor:
     return torch.sparse_csr_tensor(
         torch.from_numpy(matrix.indptr.astype(np.int32, copy=False)),

@@ -37,8 +37,8 @@ def size_frontier(
     """Error, effective sample size and largest ratio at several budgets, with one suggested.
 
     Gates go on from each size to the next smaller one, so that eight sizes take less than two
-    runs of the largest; the training run's method is not looked at. Made on demand: a rebuild
-    leaves it out, and no release depends on it.
+    runs of the largest. Always by gates, in one process, whatever the training run's method and
+    the device's processes. Made on demand: a rebuild leaves it out, and no release depends on it.
     """
     from l0.survey import CalibrationProblem, frontier
     from l0.survey.history import EpochRecord
