@@ -8,7 +8,9 @@ import polars as pl
 from l0.survey import CalibrationProblem
 from l0.survey.losses import mean_loss
 from l0.survey.weights import effective_sample_size, weight_ratios
+from l0_pipeline.io_managers import read_matrix
 from l0_pipeline.logic.calibration import problem_of
+from l0_pipeline.resources.warehouse import Warehouse
 from l0_pipeline.settings import DATA_DIR, DEFAULT_YEAR
 
 LOSS = "capped_relative"
@@ -28,19 +30,17 @@ def load() -> tuple[CalibrationProblem, CalibrationProblem]:
     path = DATA_DIR / "arrays" / "constraint_matrix" / f"{DEFAULT_YEAR}.npz"
     if not path.exists():
         raise SystemExit(f"{path} is not there: `make run` builds it.")
-    with np.load(path) as file:
-        arrays = dict(file)
-    targets = table("target_accounting")
-    design = table("calibrated_weights")["scaled_design_weight"].to_numpy()
+    matrix = read_matrix(path)
+    with Warehouse().reading() as connection:
+        targets = connection.sql(
+            'select * from target_roles where "year" = $year', params={"year": int(DEFAULT_YEAR)}
+        ).pl()
+    weights = DATA_DIR / "tables" / "calibrated_weights" / f"{DEFAULT_YEAR}.parquet"
+    design = pl.read_parquet(weights)["scaled_design_weight"].to_numpy()
     fitted, held_out = (
-        problem_of(role, arrays, targets, design_weights=design) for role in ("fitted", "held_out")
+        problem_of(role, matrix, targets, design_weights=design) for role in ("fitted", "held_out")
     )
     return fitted, held_out
-
-
-def table(name: str) -> pl.DataFrame:
-    """A table of the last build."""
-    return pl.read_parquet(DATA_DIR / "tables" / name / f"{DEFAULT_YEAR}.parquet")
 
 
 def quality(

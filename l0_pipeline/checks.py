@@ -48,11 +48,12 @@ def judge_table(
     columns: Sequence[Column],
     *keys: str,
     required: Sequence[str] | None = None,
+    may_be_empty: bool = False,
 ) -> dg.AssetCheckResult:
     """Judge ``schema_and_keys``: types of all columns, and that those ``required`` are there.
 
     All are required unless named: a source may lack what another has, but nothing may have
-    another type than described.
+    another type than described. A table has rows, unless it ``may_be_empty``.
     """
     expected = {column.name: column.dtype for column in columns}
     absent = [
@@ -70,7 +71,7 @@ def judge_table(
     return dg.AssetCheckResult(
         check_name="schema_and_keys",
         passed=not (absent or unknown or mistyped or no_key or repeated or nulls)
-        and len(frame) > 0,
+        and (len(frame) > 0 or may_be_empty),
         metadata={
             "rows": len(frame),
             "absent_columns": ", ".join(absent) or "none",

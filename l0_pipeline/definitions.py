@@ -5,7 +5,10 @@ import dagster as dg
 from l0_pipeline import settings
 from l0_pipeline.assets import (
     calibration,
+    diagnosis,
+    folds,
     frontier,
+    history,
     microdata,
     release,
     selection,
@@ -13,19 +16,28 @@ from l0_pipeline.assets import (
     targets,
 )
 from l0_pipeline.automation import input_changed, weekly_rebuild
-from l0_pipeline.io_managers import NpzIOManager, WholeParquetIOManager
+from l0_pipeline.io_managers import MatrixIOManager, WholeParquetIOManager
 from l0_pipeline.jobs import rebuild
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
-from l0_pipeline.resources.plans import CheckLimits, FrontierPlan, SelectionPlan, TargetPlan
+from l0_pipeline.resources.plans import (
+    CheckLimits,
+    ConflictPlan,
+    FrontierPlan,
+    SelectionPlan,
+    TargetPlan,
+)
 from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
-from l0_pipeline.resources.warehouse import WarehouseTableIOManager
+from l0_pipeline.resources.warehouse import Warehouse, WarehouseTableIOManager
 
 assets = dg.load_assets_from_modules(
-    [sources, microdata, targets, calibration, frontier, selection, release]
+    [
+        *(sources, microdata, diagnosis, targets, calibration, frontier, folds),
+        *(selection, release, history),
+    ]
 )
 
 defs = dg.Definitions(
@@ -41,11 +53,13 @@ defs = dg.Definitions(
         "training_run": TrainingRun(),
         "target_plan": TargetPlan(),
         "selection_plan": SelectionPlan(),
+        "conflict_plan": ConflictPlan(),
         "frontier_plan": FrontierPlan(),
         "check_limits": CheckLimits(),
         "release_store": ReleaseStore(),
+        "warehouse": Warehouse(),
         "io_manager": WholeParquetIOManager(base_dir=str(settings.DATA_DIR / "tables")),
-        "npz_io_manager": NpzIOManager(),
+        "matrix_io_manager": MatrixIOManager(),
         "warehouse_io_manager": WarehouseTableIOManager(),
     },
     # two steps at a time on two cores; each in its own process, so that memory is given back,

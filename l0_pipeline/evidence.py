@@ -28,5 +28,6 @@ def table(frame: pl.DataFrame) -> dg.TableMetadataValue:
         [
             dg.TableRecord({name: "" if value is None else value for name, value in row.items()})
             for row in shown.iter_rows(named=True)
-        ]
+        ],
+        schema=dg.TableSchema([dg.TableColumn(name) for name in shown.columns]),
     )

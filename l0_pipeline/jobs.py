@@ -11,8 +11,8 @@ def announce(context: dg.HookContext) -> None:
 
 rebuild = dg.define_asset_job(
     "rebuild",
-    # the frontier helps to choose a budget; no release needs it
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets("size_frontier"),
+    # these help to choose a budget and to trust the fit; no release needs them
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets("size_frontier", "unseen_errors"),
     description="Source, targets, calibration, selection and release of one target year.",
     hooks={announce},
 )

@@ -7,8 +7,8 @@ import polars as pl
 
 from l0_pipeline import checks, provenance
 from l0_pipeline.io_managers import TABLE
-from l0_pipeline.logic import matrix
 from l0_pipeline.logic.design import population, scaled_design_weights
+from l0_pipeline.logic.matrix import ConstraintMatrix
 from l0_pipeline.logic.tables import (
     CALIBRATED_WEIGHT_COLUMNS,
     HISTORY_COLUMNS,
@@ -88,7 +88,7 @@ LOG_EVERY = 100  # epochs between two lines in the log
 )
 def train_gates(
     context: dg.AssetExecutionContext,
-    constraint_matrix: matrix.Arrays,
+    constraint_matrix: ConstraintMatrix,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
     training_run: TrainingRun,
@@ -218,7 +218,7 @@ def train_gates(
 )
 def random_households(
     refit_validation: pl.DataFrame,
-    constraint_matrix: matrix.Arrays,
+    constraint_matrix: ConstraintMatrix,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
     training_run: TrainingRun,

@@ -5,8 +5,8 @@ import polars as pl
 
 from l0_pipeline import checks, provenance
 from l0_pipeline.io_managers import TABLE
-from l0_pipeline.logic import matrix
 from l0_pipeline.logic.design import population, scaled_design_weights
+from l0_pipeline.logic.matrix import ConstraintMatrix
 from l0_pipeline.logic.tables import FRONTIER_COLUMNS, descriptions
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.compute_device import ComputeDevice
@@ -27,7 +27,7 @@ from l0_pipeline.settings import OWNERS
 )
 def size_frontier(
     context: dg.AssetExecutionContext,
-    constraint_matrix: matrix.Arrays,
+    constraint_matrix: ConstraintMatrix,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
     training_run: TrainingRun,

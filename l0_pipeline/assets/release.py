@@ -101,7 +101,7 @@ def published_dataset(
         name: quality(target_fit, name=name, weights=weights, design_weights=design)
         for name, weights in of_weights.items()
     }
-    roles = dict(target_fit.group_by("role").len().rows())
+    roles = dict(target_accounting.group_by("role").len().rows())
     population_error = relative_difference(
         households, of_weights["released"], population(target_accounting)
     )
@@ -119,8 +119,11 @@ def published_dataset(
     whole = ReleaseQuality(
         households_kept=len(selected_households),
         households_pool=len(households),
+        figures_declared=len(target_accounting),
         targets_fitted=roles.get("fitted", 0),
         targets_held_out=roles.get("held_out", 0),
+        targets_benchmark=roles.get("benchmark", 0),
+        targets_rejected=roles.get("rejected", 0),
         population_error=population_error,
         released=numbers["released"],
     )
@@ -131,6 +134,7 @@ def published_dataset(
         persons=schema.persons(raw_cps_extract),
         selected_households=selected_households,
         target_fit=target_fit,
+        target_accounting=target_accounting,
     )
     dictionary = data_dictionary(tables, descriptions=release_descriptions(cps_source.source))
     title = f"Sparse CPS dataset for {year}"
@@ -147,13 +151,12 @@ def published_dataset(
             figures=InputFiles(
                 name=f"data/figures/{year}",
                 digest=totals_digest,
-                files=provenance.file_digests(
-                    [*figures_source.files(year), Path(variable_dictionary.file)]
-                ),
+                files=figures_source.file_digests(year)
+                | provenance.file_digests([Path(variable_dictionary.file)]),
             ),
             settings=Settings(
                 training=training_run.model_dump(),
-                targets=target_plan.model_dump(),
+                targets=target_plan.model_dump() | {"age_from": figures_source.age_from},
                 selection=selection_plan.model_dump(),
                 check_limits=check_limits.model_dump(),
             ),

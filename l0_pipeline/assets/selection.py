@@ -6,9 +6,10 @@ import polars as pl
 
 from l0_pipeline import checks, limits, provenance
 from l0_pipeline.io_managers import TABLE
-from l0_pipeline.logic import fit, matrix
+from l0_pipeline.logic import fit
 from l0_pipeline.logic.design import population, relative_difference
-from l0_pipeline.logic.tables import SELECTED_COLUMNS, TARGET_FIT_COLUMNS, descriptions
+from l0_pipeline.logic.matrix import ConstraintMatrix, in_matrix_order
+from l0_pipeline.logic.tables import SELECTED_COLUMNS, TARGET_FIT_COLUMNS, descriptions, names
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.plans import CheckLimits, SelectionPlan
@@ -46,7 +47,7 @@ from l0_pipeline.settings import OWNERS
 def selected_households(
     calibrated_weights: pl.DataFrame,
     refit_validation: pl.DataFrame,
-    constraint_matrix: matrix.Arrays,
+    constraint_matrix: ConstraintMatrix,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
     training_run: TrainingRun,
@@ -164,11 +165,11 @@ def selected_households(
     partitions_def=years,
     dagster_type=TABLE,
     group_name="selection",
-    kinds={"polars", "parquet"},
+    kinds={"duckdb"},
     owners=OWNERS,
-    metadata={"descriptions": descriptions(TARGET_FIT_COLUMNS)},
+    io_manager_key="warehouse_io_manager",
     check_specs=[
-        checks.schema_and_keys("target_fit", "target_id"),
+        checks.schema_and_keys("target_fit", "year", "target_id"),
         *(
             checks.blocking("target_fit", name, sentence)
             for name, sentence in limits.FIT_CHECKS.items()
@@ -176,7 +177,7 @@ def selected_households(
     ],
 )
 def target_fit(
-    constraint_matrix: matrix.Arrays,
+    constraint_matrix: ConstraintMatrix,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
     calibrated_weights: pl.DataFrame,
@@ -195,7 +196,7 @@ def target_fit(
     from l0_pipeline.logic import plots
 
     ids = households["household_id"]
-    coefficients = matrix.from_arrays(constraint_matrix)
+    coefficients = constraint_matrix.coefficients
     weights = {
         "design": calibrated_weights["scaled_design_weight"].to_numpy(),
         "gates": calibrated_weights["calibrated_weight"].to_numpy(),
@@ -204,11 +205,11 @@ def target_fit(
     }
     kept = coefficients.copy()
     kept.data = np.ones_like(kept.data)
-    rows = matrix.in_matrix_order(target_accounting, constraint_matrix)
+    rows = in_matrix_order(target_accounting, constraint_matrix)
     table = fit.add_errors(
         rows.with_columns(kept_support=(kept @ (weights["released"] > 0)).astype(np.int64)),
         estimates={name: coefficients @ values for name, values in weights.items()},
-    ).select(column.name for column in TARGET_FIT_COLUMNS)
+    ).select(names(TARGET_FIT_COLUMNS))
     families = fit.by_family(table, weights="released")
     judged = limits.judged_families(table, limits=check_limits)
     population_error = relative_difference(
@@ -253,7 +254,7 @@ def target_fit(
         },
         check_results=checks.told(
             [
-                checks.judge_table(table, TARGET_FIT_COLUMNS, "target_id"),
+                checks.judge_table(table, TARGET_FIT_COLUMNS, "year", "target_id"),
                 *verdicts,
             ]
         ),

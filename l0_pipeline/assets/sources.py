@@ -78,10 +78,10 @@ def raw_cps_extract(cps_source: CpsSource) -> dg.MaterializeResult:
     partitions_def=years,
     dagster_type=TABLE,
     group_name="sources",
-    kinds={"csv", "polars"},
+    kinds={"csv", "duckdb"},
     owners=OWNERS,
-    metadata={"descriptions": descriptions(FIGURE_COLUMNS)},
-    check_specs=[checks.schema_and_keys("published_figures", "figure_id")],
+    io_manager_key="warehouse_io_manager",
+    check_specs=[checks.schema_and_keys("published_figures", "year", "figure_id")],
 )
 def published_figures(
     context: dg.AssetExecutionContext,
@@ -90,14 +90,21 @@ def published_figures(
 ) -> dg.MaterializeResult:
     """Totals that administrations published for the year, one row a figure, publisher on each.
 
-    Read from `data/figures/<year>/*.csv`; any CSV file there that follows the schema in
-    `data/figures/README.md` is taken in. A file with an unknown variable, unit, geography or
-    filter is refused with its line.
+    Read from `data/figures/<year>`; any CSV or Parquet file there that follows the schema in
+    `data/figures/README.md` is taken in, and so is the table `own_figures` of the warehouse. A
+    file with an unknown variable, unit, geography or filter is refused with its line. The table
+    `figures` of the warehouse.
     """
+    from l0_pipeline import evidence
+
     year = int(context.partition_key)
-    figures = figures_source.read(year, variables=variable_dictionary.read()["variable"].to_list())
+    variables = variable_dictionary.read()["variable"].to_list()
+    figures = figures_source.read(year, variables=variables)
     digest = figures_digest(figures_source, variable_dictionary, year)
-    publishers = figures.group_by("publisher", "table").len().sort("len", descending=True)
+    publishers = figures.group_by("publisher", "published_table").len()
+    lacking = figures_source.without_growth(year, variables=variables)
+    if lacking:
+        context.log.warning(f"growth.csv cannot age {len(lacking)} variables: {', '.join(lacking)}")
     return dg.MaterializeResult(
         value=figures,
         data_version=dg.DataVersion(digest),
@@ -105,12 +112,10 @@ def published_figures(
             "figures": len(figures),
             "sha256": digest,
             "families": figures["family"].n_unique(),
-            "publications": dg.MetadataValue.md(
-                "\n".join(
-                    ["| publisher | table | figures |", "|---|---|---|"]
-                    + [f"| {row[0]} | {row[1]} | {row[2]:,} |" for row in publishers.rows()]
-                )
-            ),
+            "aged": figures["aged_from"].count(),
+            "publications": evidence.table(publishers.sort("len", descending=True)),
         },
-        check_results=checks.told([checks.judge_table(figures, FIGURE_COLUMNS, "figure_id")]),
+        check_results=checks.told(
+            [checks.judge_table(figures, FIGURE_COLUMNS, "year", "figure_id")]
+        ),
     )

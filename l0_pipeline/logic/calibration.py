@@ -10,27 +10,32 @@ from l0.survey.diagnostics import TargetError
 from l0.survey.history import EpochRecord
 from l0.survey.validation import Validation
 from l0.survey.weights import effective_sample_size, weight_ratios
-from l0_pipeline.logic import fit, matrix
+from l0_pipeline.logic import fit
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.matrix import ConstraintMatrix, in_matrix_order
 from l0_pipeline.logic.release.quality import FitQuality
 
 
 def fitted_problem(
-    arrays: matrix.Arrays, targets: pl.DataFrame, *, design_weights: np.ndarray
+    constraint_matrix: ConstraintMatrix, targets: pl.DataFrame, *, design_weights: np.ndarray
 ) -> CalibrationProblem:
     """The fitted targets alone, with their scales and weights in the loss."""
-    return problem_of("fitted", arrays, targets, design_weights=design_weights)
+    return problem_of("fitted", constraint_matrix, targets, design_weights=design_weights)
 
 
 def problem_of(
-    role: str, arrays: matrix.Arrays, targets: pl.DataFrame, *, design_weights: np.ndarray
+    role: str,
+    constraint_matrix: ConstraintMatrix,
+    targets: pl.DataFrame,
+    *,
+    design_weights: np.ndarray,
 ) -> CalibrationProblem:
     """The targets of one role alone, with their scales and weights in the loss."""
-    rows = matrix.in_matrix_order(targets, arrays)
+    rows = in_matrix_order(targets, constraint_matrix)
     in_role = rows["role"] == role
     chosen = rows.filter(in_role)
     return CalibrationProblem(
-        matrix.from_arrays(arrays)[in_role.to_numpy()],
+        constraint_matrix.coefficients[in_role.to_numpy()],
         chosen["value"].to_numpy(),
         design_weights,
         target_names=chosen["target_id"].to_list(),

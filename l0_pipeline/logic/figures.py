@@ -1,13 +1,14 @@
 """Published figures: what a row may hold, checked before anything is computed from it.
 
 A figure is one number that a publisher printed. This file turns rows of text into typed figures
-and names the family of each. Reading files is not here, and neither is the choice of which
-figures become targets.
+and names the family of each. Reading files is not here; whether figures agree with each other is
+in ``figure_findings``, and which of them become targets in ``targets``.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+from typing import Literal
 
 import polars as pl
 
@@ -29,6 +30,10 @@ COLUMNS = (
     "table",
     "note",
 )
+# columns that a file may have besides
+OPTIONAL_COLUMNS = ("standard_error", "role")
+# what the column role may ask for; by default the rules of ``targets`` decide
+ASKED_ROLES = ("fitted", "benchmark", "rejected")
 UNITS_OF_MEASURE: dict[str, tuple[str, ...]] = {
     "sum": ("dollars",),
     "count": ("returns", "persons", "households"),
@@ -76,57 +81,80 @@ SUBJECTS: dict[str, str] = {
     ".*_outlays|.*_receipts": "federal outlays and receipts",
 }
 
+# a validated figure
+FIGURE = (
+    "year", "figure_id", "family", "variable", "measure", "universe", "geography", "filters",
+    "value", "unit", "standard_error", "period", "publisher", "published_table", "note",
+    "role", "aged_from", "file", "line",
+)  # fmt: skip
+
 _SAME_FIGURE = ("variable", "measure", "universe", "geography", "filters", "period", "table")
 _SHOWN = 5
 _MOVE = "Correct or remove these rows; data/figures/README.md states the schema."
 
 
 def validate_figures(
-    frame: pl.DataFrame, *, file: str, variables: Collection[str], year: int
+    frame: pl.DataFrame,
+    *,
+    file: str,
+    variables: Collection[str],
+    year: int,
+    place: Literal["line", "row"] = "line",
 ) -> pl.DataFrame:
     """Typed figures from rows of text, or one ``InputError`` that lists the offending rows.
 
     Args:
-        frame: the rows of one file, every column as text; row 1 is line 2 of the file.
-        file: named in the message.
+        frame: the rows of one file: ``COLUMNS``, and any of ``OPTIONAL_COLUMNS``.
+        file: named in the message, and kept with each figure.
         variables: the names that a figure's variable may have.
         year: the year that every row must state.
+        place: lines of a text file are counted from 2, below its header; rows of a table from 1.
 
     Returns:
-        ``COLUMNS`` in order, with ``filters`` in canonical text (equal filters are equal texts),
-        ``value`` as a float, ``year`` as an integer, and ``family`` appended: subject and level,
-        such as ``wages, states``.
+        The columns ``FIGURE``: ``table`` as ``published_table``, ``filters`` in canonical text
+        (equal filters are equal texts), ``value`` and ``standard_error`` as floats, ``year`` as an
+        integer, ``role`` null where none is asked for; ``family`` is subject and level, such as
+        ``wages, states``, and ``aged_from`` is null, as printed.
 
     Raises:
         InputError: with the file, and line, column, what was read and what is allowed for the
             first rows that cannot be used.
     """
-    _require_columns(frame, file=file)
+    _require_columns(frame, file=file, place=place)
+    given = (*COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in frame.columns))
     rows = (
-        frame.select(pl.col(COLUMNS).cast(pl.String).fill_null(""))
-        .with_row_index("line", offset=2)
+        frame.select(pl.col(given).cast(pl.String).fill_null(""))
+        .with_columns(pl.lit("").alias(name) for name in OPTIONAL_COLUMNS if name not in given)
+        .with_row_index("line", offset=2 if place == "line" else 1)
         .join(_parse_distinct(frame["filters"]), on="filters", how="left", maintain_order="left")
-        .with_columns(number=pl.col("value").cast(pl.Float64, strict=False))
+        .with_columns(
+            number=pl.col("value").cast(pl.Float64, strict=False),
+            error=pl.col("standard_error").cast(pl.Float64, strict=False),
+        )
     )
     problems = _problems(rows, variables=variables, year=year)
     if not problems.is_empty():
-        raise InputError(_describe(problems, file=file, rows=len(rows), variables=variables))
+        raise InputError(
+            _describe(problems, file=file, rows=len(rows), variables=variables, place=place)
+        )
     return rows.select(
-        pl.col(COLUMNS).exclude("filters", "value", "year"),
+        *(name for name in COLUMNS if name not in {"filters", "value", "year", "table"}),
+        pl.col("table").alias("published_table"),
         pl.col("filters_text").alias("filters"),
         pl.col("number").alias("value"),
+        pl.col("error").alias("standard_error"),
         pl.col("year").cast(pl.Int64),
+        pl.col("role").replace("", None),
         _family(rows["variable"]).alias("family"),
-    ).select(*COLUMNS, "family")
+        pl.lit(None, pl.Int64).alias("aged_from"),
+        pl.lit(file).alias("file"),
+        pl.col("line").cast(pl.Int64),
+    ).select(FIGURE)
 
 
-def combine_figures(figures_by_file: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """All figures of a year, in file order; each ``figure_id`` belongs to one file."""
-    named = [
-        figures.with_columns(pl.lit(file).alias("file"))
-        for file, figures in figures_by_file.items()
-    ]
-    combined = pl.concat(named)
+def combine_figures(figures: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The figures of all files of a year, in order; each ``figure_id`` belongs to one file."""
+    combined = pl.concat(figures)
     repeated = (
         combined.filter(pl.col("figure_id").is_duplicated())
         .group_by("figure_id", maintain_order=True)
@@ -140,19 +168,21 @@ def combine_figures(figures_by_file: Mapping[str, pl.DataFrame]) -> pl.DataFrame
             f"{len(repeated)} figure_id used by more than one file: {shown}. "
             f"A figure_id is unique over all files of a year; rename one of each."
         )
-    return combined.drop("file")
+    return combined
 
 
-def _require_columns(frame: pl.DataFrame, *, file: str) -> None:
+def _require_columns(frame: pl.DataFrame, *, file: str, place: str) -> None:
     missing = [column for column in COLUMNS if column not in frame.columns]
-    unknown = [column for column in frame.columns if column not in COLUMNS]
+    unknown = [name for name in frame.columns if name not in (*COLUMNS, *OPTIONAL_COLUMNS)]
     if missing or unknown:
+        where = f"{file}, line 1" if place == "line" else file
         raise InputError(
-            f"{file}, line 1: missing columns {missing}, unknown columns {unknown}. "
-            f"The header must be exactly {','.join(COLUMNS)}."
+            f"{where}: missing columns {missing}, unknown columns {unknown}. "
+            f"The columns must be exactly {','.join(COLUMNS)}, and "
+            f"{', '.join(OPTIONAL_COLUMNS)} if you like."
         )
     if frame.is_empty():
-        raise InputError(f"{file}: a header and no figures. Add rows or remove the file.")
+        raise InputError(f"{file}: a header and no figures. Add rows or remove it.")
 
 
 def _parse_distinct(texts: pl.Series) -> pl.DataFrame:
@@ -174,6 +204,7 @@ def _problems(rows: pl.DataFrame, *, variables: Collection[str], year: int) -> p
     found = [
         rows.filter(wrong).select(
             "line",
+            "figure_id",
             pl.lit(column).alias("column"),
             pl.col(column).alias("read"),
             (allowed if isinstance(allowed, pl.Expr) else pl.lit(allowed)).alias("allowed"),
@@ -214,6 +245,18 @@ def _checks(
             finite & (column("measure") == "count") & (column("number") < 0),
             "a count of zero or more",
         ),
+        (
+            "standard_error",
+            (column("standard_error") != "")
+            & ~(column("error").is_finite() & (column("error") >= 0)).fill_null(False),
+            "a finite number of zero or more, in the unit of the value, or nothing",
+        ),
+        ("role", ~column("role").is_in(["", *ASKED_ROLES]), f"{_either(ASKED_ROLES)}, or nothing"),
+        (
+            "note",
+            (column("role") != "") & (column("note").str.strip_chars() == ""),
+            "the reason for the role that the row asks for",
+        ),
         ("unit", ~known_unit, _either(all_units)),
         (
             "unit",
@@ -222,9 +265,13 @@ def _checks(
         ),
         ("year", column("year") != str(year), f"{year}, the year of the folder"),
     ]
+    texts = ("period", "publisher", "table")
     checks += [
-        (name, column(name).str.strip_chars() == "", "some text, not empty")
-        for name in ("period", "publisher", "table")
+        (name, column(name).str.strip_chars() == "", "some text, not empty") for name in texts
+    ]
+    checks += [
+        (name, column(name).str.contains(r"[\p{Cc}]"), "one line of text, no control characters")
+        for name in (*texts, "note")
     ]
     same = [column("filters_text") if n == "filters" else column(n) for n in _SAME_FIGURE]
     stated_twice = finite & pl.struct(same).is_duplicated()
@@ -235,13 +282,18 @@ def _either(names: Collection[str]) -> str:
     return " or ".join(names)
 
 
-def _describe(problems: pl.DataFrame, *, file: str, rows: int, variables: Collection[str]) -> str:
+def _describe(
+    problems: pl.DataFrame, *, file: str, rows: int, variables: Collection[str], place: str
+) -> str:
     lines = problems["line"].unique(maintain_order=True)
     shown = problems.filter(pl.col("line").is_in(lines.head(_SHOWN).implode()))
     described = [
-        f"  line {line}, {column}: read {_short(read)}; allowed: {allowed}"
+        f"  {place} {line}"
+        # rows of a table have no place that an editor shows
+        + ("" if place == "line" else f" ({name})")
+        + f", {column}: read {_short(read)}; allowed: {allowed}"
         + (_suggestion(read, variables) if column == "variable" else "")
-        for line, column, read, allowed in shown.rows()
+        for line, name, column, read, allowed in shown.rows()
     ]
     more = len(lines) - min(len(lines), _SHOWN)
     if more:

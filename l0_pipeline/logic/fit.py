@@ -91,6 +91,20 @@ def by_family(fit: pl.DataFrame, *, weights: str) -> pl.DataFrame:
     )
 
 
+def unseen_by_family(unseen: pl.DataFrame) -> pl.DataFrame:
+    """Targets, median absolute error and share within 10 % by family, each target unseen."""
+    error = pl.col("unseen_error").abs()
+    return (
+        unseen.group_by("family")
+        .agg(
+            targets=pl.len(),
+            unseen_median_error=error.median(),
+            unseen_within_10pct=(error <= CLOSE).mean(),
+        )
+        .sort("family")
+    )
+
+
 def worst(fit: pl.DataFrame, *, weights: str, rows: int = 15) -> pl.DataFrame:
     """The fitted targets furthest from their value."""
     return (

@@ -1,7 +1,7 @@
-"""The constraint matrix as plain arrays with the names of its rows and columns, and back."""
+"""The constraint matrix with what its rows and columns are."""
 
 import hashlib
-from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -10,57 +10,77 @@ import scipy.sparse as sp
 
 from l0_pipeline.logic.errors import InputError
 
-Arrays = Mapping[str, np.ndarray]
+
+@dataclass(frozen=True, eq=False)
+class ConstraintMatrix:
+    """What one unit of each household's weight adds to each target."""
+
+    coefficients: sp.csr_array  # (targets, households)
+    targets: pl.DataFrame  # one row a row of the matrix, ``target_id`` first
+    households: pl.DataFrame  # one row a column of the matrix, ``household_id`` first
+    digest: str  # of all that the coefficients were compiled from
 
 
-def to_arrays(
-    matrix: sp.csr_array, *, target_ids: pl.Series, household_ids: pl.Series
-) -> dict[str, np.ndarray]:
-    """A matrix (targets, households) with the ids of both."""
-    return {
-        "data": matrix.data,
-        "indices": matrix.indices,
-        "indptr": matrix.indptr,
-        "shape": np.array(matrix.shape),
-        "target_ids": np.array(target_ids.to_list(), dtype=str),
-        "household_ids": household_ids.to_numpy(),
-    }
+def digest_of(*tables: pl.DataFrame, code: str) -> str:
+    """SHA-256 of tables and code: equal digests give equal coefficients."""
+    total = hashlib.sha256(code.encode())
+    for table in tables:
+        # 64 bits a row, whatever the chunks that a table was read in
+        total.update(repr(table.schema).encode() + table.hash_rows(1, 2, 3, 4).to_numpy().tobytes())
+    return total.hexdigest()
 
 
-def from_arrays(arrays: Arrays) -> sp.csr_array:
-    """The matrix of ``to_arrays``."""
-    shape = (int(arrays["shape"][0]), int(arrays["shape"][1]))
-    return sp.csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
-
-
-def support(arrays: Arrays) -> pl.DataFrame:
+def support(matrix: ConstraintMatrix) -> pl.DataFrame:
     """How many households contribute to each target, and the digest of its row.
 
     Two targets of one digest have the very same coefficients: no weights can tell them apart.
     """
-    rows = pairwise(arrays["indptr"])
+    rows = matrix.coefficients
     digests = [
         hashlib.sha256(
-            arrays["indices"][start:end].tobytes() + arrays["data"][start:end].tobytes()
+            rows.indices[start:end].tobytes() + rows.data[start:end].tobytes()
         ).hexdigest()
-        for start, end in rows
+        for start, end in pairwise(rows.indptr)
     ]
-    return pl.DataFrame(
-        {
-            "target_id": arrays["target_ids"],
-            "support": np.diff(arrays["indptr"]).astype(np.int64),
-            "row_digest": pl.Series(digests, dtype=pl.String),
-        }
+    return matrix.targets.select("target_id").with_columns(
+        support=pl.Series(np.diff(rows.indptr).astype(np.int64)),
+        row_digest=pl.Series(digests, dtype=pl.String),
     )
 
 
-def in_matrix_order(targets: pl.DataFrame, arrays: Arrays) -> pl.DataFrame:
+def one_household(
+    matrix: ConstraintMatrix, *, design_weights: np.ndarray, scales: np.ndarray
+) -> pl.DataFrame:
+    """The smallest and the largest error that leaving out one contributing household causes.
+
+    Args:
+        matrix: coefficients, shape (targets, households).
+        design_weights: what each household stands for, shape (households,).
+        scales: what the errors of each target are divided by, shape (targets,).
+
+    Returns:
+        ``target_id``, ``one_household_least`` and ``one_household_most``, as shares of the scale;
+        null where no household contributes.
+    """
+    rows = matrix.coefficients
+    carried = np.flatnonzero(np.diff(rows.indptr))
+    sizes = np.abs(rows.data) * design_weights[rows.indices]
+    bounds: dict[str, np.ndarray] = {}
+    for name, extreme in (("least", np.minimum), ("most", np.maximum)):
+        bounds[name] = np.full(len(scales), np.nan)
+        bounds[name][carried] = extreme.reduceat(sizes, rows.indptr[carried]) / scales[carried]
+    return matrix.targets.select("target_id").with_columns(
+        pl.Series(f"one_household_{name}", shares).fill_nan(None) for name, shares in bounds.items()
+    )
+
+
+def in_matrix_order(targets: pl.DataFrame, matrix: ConstraintMatrix) -> pl.DataFrame:
     """The targets that have a row, in the order of the rows.
 
     Raises:
         InputError: a row has no target: one of the two was built without the other.
     """
-    rows = pl.DataFrame({"target_id": arrays["target_ids"]})
+    rows = matrix.targets.select("target_id")
     ordered = rows.join(targets, on="target_id", how="left", maintain_order="left")
     missing = ordered.filter(pl.col("role").is_null())
     if len(missing):

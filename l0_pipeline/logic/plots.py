@@ -62,7 +62,7 @@ def errors(fit: pl.DataFrame, labels: Mapping[str, str]) -> Figure:
     return figure
 
 
-def family_errors(families: pl.DataFrame) -> Figure:
+def family_errors(families: pl.DataFrame, *, title: str = "") -> Figure:
     """Median error of each family, fitted and held out, the largest families first."""
     shown = families.sort("fitted", descending=True).head(25).reverse()
     figure = Figure(figsize=(9, 0.28 * len(shown) + 1.2), layout="constrained")
@@ -73,10 +73,21 @@ def family_errors(families: pl.DataFrame) -> Figure:
         shown["held_out_median_error"], place, "s", mfc="none", color=ORANGE, label="held out"
     )
     axes.set_yticks(place, shown["family"].to_list())
-    axes.set(xlabel="median absolute relative error", xlim=(0, None))
+    axes.set(xlabel="median absolute relative error", xlim=(0, None), title=title)
     axes.grid(axis="y", linewidth=0.3)
     axes.legend(frameon=False)
     return figure
+
+
+def unseen_errors(families: pl.DataFrame) -> Figure:
+    """Median error of each family whose targets were not fitted, the largest errors first."""
+    shown = families.sort("unseen_median_error", descending=True)
+    return bars(
+        shown,
+        names="family",
+        values={"unseen_median_error": "unseen"},
+        title="Median absolute relative error of targets that were not fitted",
+    )
 
 
 def histogram(values: pl.Series, *, title: str, xlabel: str, log: bool = True) -> Figure:

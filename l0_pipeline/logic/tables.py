@@ -81,50 +81,134 @@ TAX_OUTPUT_COLUMNS: tuple[Column, ...] = (
     ),
 )
 
+_YEAR = Column("year", pl.Int64, "year", "The year that the figure is about")
+_FAMILY = Column("family", pl.String, "name", "Subject and level of the figure")
+_VARIABLE = Column("variable", pl.String, "name", "What is measured, a row of variables.csv")
+_MEASURE = Column("measure", pl.String, "name", "sum: dollars; count: units with a non-zero amount")
+_UNIVERSE = Column("universe", pl.String, "name", "Filed returns, itemizing returns or residents")
+_GEOGRAPHY = Column("geography", pl.String, "code", "US, two-digit FIPS code, or OA: other areas")
+_VALUE = Column("value", pl.Float64, "see unit", "The figure as printed, never in thousands")
+_UNIT = Column("unit", pl.String, "name", "dollars, returns, persons or households")
+_STANDARD_ERROR = Column("standard_error", pl.Float64, "see unit", "As published; null for none")
+_PERIOD = Column("period", pl.String, "text", "Exactly when")
+_PUBLISHER = Column("publisher", pl.String, "name", "Agency that printed the figure")
+_PUBLISHED_TABLE = Column("published_table", pl.String, "text", "Publication and table")
+_NOTE = Column("note", pl.String, "text", "Warnings; empty for none")
+_AGED_FROM = Column(
+    "aged_from", pl.Int64, "year", "The year it was printed for, where growth brought it to this"
+)
+_ROLE = Column("role", pl.String, "name", "fitted, held_out, benchmark or rejected")
+_ASKED = Column("role", pl.String, "name", "The role that the file asks for; null for none")
+_FOLD = Column("fold", pl.Int64, "number", "The fold that holds it out; null where none does")
+_REASON = Column("reason", pl.String, "text", "Why the target has this role")
+
 FIGURE_COLUMNS: tuple[Column, ...] = (
+    _YEAR,
     Column("figure_id", pl.String, "identifier", "Name of the figure, unique over all files"),
-    Column("variable", pl.String, "name", "What is measured, a row of data/figures/variables.csv"),
-    Column("measure", pl.String, "name", "sum: dollars; count: units with a non-zero amount"),
-    Column("universe", pl.String, "name", "Filed returns, itemizing returns or residents"),
-    Column("geography", pl.String, "code", "US, two-digit FIPS code, or OA for other areas"),
+    _FAMILY,
+    _VARIABLE,
+    _MEASURE,
+    _UNIVERSE,
+    _GEOGRAPHY,
     Column("filters", pl.String, "clauses", "Who is counted; lower bounds included, upper not"),
-    Column("value", pl.Float64, "see unit", "The figure as printed, never in thousands"),
-    Column("unit", pl.String, "name", "dollars, returns, persons or households"),
-    Column("year", pl.Int64, "year", "The year that the figure is about"),
-    Column("period", pl.String, "text", "Exactly when"),
-    Column("publisher", pl.String, "name", "Agency that printed the figure"),
-    Column("table", pl.String, "text", "Publication and table"),
-    Column("note", pl.String, "text", "Warnings; empty for none"),
-    Column("family", pl.String, "name", "Subject and level of the figure"),
+    _VALUE,
+    _UNIT,
+    _STANDARD_ERROR,
+    _PERIOD,
+    _PUBLISHER,
+    _PUBLISHED_TABLE,
+    _NOTE,
+    _ASKED,
+    _AGED_FROM,
+    Column("file", pl.String, "text", "File below data/figures, or the table, it was read from"),
+    Column("line", pl.Int64, "number", "Line of a CSV file, row of a Parquet file or table"),
+)
+
+FINDING_COLUMNS: tuple[Column, ...] = (
+    _YEAR,
+    Column("finding_id", pl.String, "identifier", "Name of the finding"),
+    Column("kind", pl.String, "name", "What is wrong"),
+    Column("severity", pl.String, "name", "error, warning or note"),
+    Column("figure_id", pl.String, "identifier", "The figure that it is about"),
+    Column("file", pl.String, "text", "Where the figure was read"),
+    Column("line", pl.Int64, "number", "Line or row of it"),
+    Column("related", pl.String, "identifiers", "Other figures that it is about"),
+    Column("value", pl.Float64, "unit of the figure", "The figure as read"),
+    Column("expected", pl.Float64, "unit of the figure", "What the others imply; null: unknown"),
+    Column("gap", pl.Float64, "unit of the figure", "Value less expected"),
+    Column("detail", pl.String, "text", "What is wrong, in a sentence"),
 )
 
 TARGET_COLUMNS: tuple[Column, ...] = (
+    _YEAR,
     _TARGET_ID,
-    Column("family", pl.String, "name", "Subject and level of the figure"),
-    Column("variable", pl.String, "name", "What is measured"),
-    Column("measure", pl.String, "name", "sum: dollars; count: units with a non-zero amount"),
-    Column("geography", pl.String, "code", "US, or two-digit FIPS code of a state"),
+    _FAMILY,
+    _VARIABLE,
+    _MEASURE,
+    _GEOGRAPHY,
     Column("condition", pl.String, "text", "Who is counted: age, income class, filing status"),
-    Column("value", pl.Float64, "see unit", "The published total"),
-    Column("unit", pl.String, "name", "dollars, returns, persons or households"),
-    Column("period", pl.String, "text", "Exactly when"),
-    Column("publisher", pl.String, "name", "Agency that printed the figure"),
-    Column("published_table", pl.String, "text", "Publication and table"),
-    Column("role", pl.String, "name", "fitted, held_out, benchmark or rejected"),
-    Column("reason", pl.String, "text", "Why the target has this role"),
+    _VALUE,
+    _UNIT,
+    _PERIOD,
+    _PUBLISHER,
+    _PUBLISHED_TABLE,
+    _ROLE,
+    _FOLD,
+    _REASON,
     Column("scale", pl.Float64, "see unit", "What errors are divided by: |value| or a floor"),
     Column("support", pl.Int64, "households", "Households of the survey that contribute"),
+    *(
+        Column(
+            f"one_household_{name}",
+            pl.Float64,
+            "share of scale",
+            f"The {size} error that leaving out one contributing household causes",
+        )
+        for name, size in {"least": "smallest", "most": "largest"}.items()
+    ),
 )
 
 DECLARED_TARGET_COLUMNS: tuple[Column, ...] = (
-    Column("year", pl.Int64, "year", "The year that the figure is about"),
-    *(column for column in TARGET_COLUMNS if column.name not in {"condition", "scale", "support"}),
-    Column("universe", pl.String, "name", "Filed returns, itemizing returns or residents"),
+    _YEAR,
+    _TARGET_ID,
+    _FAMILY,
+    _VARIABLE,
+    _MEASURE,
+    _UNIVERSE,
+    _GEOGRAPHY,
     Column("filters", pl.List, "clauses", "Conditions that hold together"),
+    _VALUE,
+    _UNIT,
+    _STANDARD_ERROR,
+    _PERIOD,
+    _PUBLISHER,
+    _PUBLISHED_TABLE,
+    _AGED_FROM,
     Column("records", pl.String, "name", "Tax units of the survey that stand for the universe"),
     Column("microdata_column", pl.String, "name", "Measure of the microdata; empty for none"),
     Column("closeness", pl.String, "name", "How close the two definitions are"),
-    Column("note", pl.String, "text", "Warnings; empty for none"),
+    _ROLE,
+    _FOLD,
+    _REASON,
+    _NOTE,
+)
+
+CONFLICT_COLUMNS: tuple[Column, ...] = (
+    _YEAR,
+    Column("conflict_id", pl.Int64, "number", "Targets of one number exclude each other"),
+    _TARGET_ID,
+    _VALUE,
+    _UNIT,
+    Column("multiplier", pl.Float64, "per unit", "The target's part in the certificate"),
+    Column("gap", pl.Float64, "see unit", "By how much it misses at least when the others are met"),
+    Column(
+        "least_error",
+        pl.Float64,
+        "share of scale",
+        "No admissible weights bring all targets of the conflict nearer than this",
+    ),
+    Column("max_weight_ratio", pl.Float64, "ratio", "Bound of the admissible weights"),
+    Column("areas", pl.String, "codes", "Geographies of the conflict"),
 )
 
 TARGET_FIT_COLUMNS: tuple[Column, ...] = (
@@ -143,6 +227,20 @@ TARGET_FIT_COLUMNS: tuple[Column, ...] = (
             Column(f"{name}_error", pl.Float64, "share", f"Relative error under {weights}, signed"),
         )
     ),
+)
+
+UNSEEN_COLUMNS: tuple[Column, ...] = (
+    _TARGET_ID,
+    _FAMILY,
+    _VARIABLE,
+    _MEASURE,
+    _GEOGRAPHY,
+    Column("condition", pl.String, "text", "Who is counted: age, income class, filing status"),
+    _FOLD,
+    _VALUE,
+    _UNIT,
+    Column("unseen_estimate", pl.Float64, "see unit", "Estimate of the fit without this fold"),
+    Column("unseen_error", pl.Float64, "share", "Its relative error, signed"),
 )
 
 CALIBRATED_WEIGHT_COLUMNS: tuple[Column, ...] = (
@@ -223,3 +321,8 @@ RANDOM_COLUMNS: tuple[Column, ...] = (
 def descriptions(columns: Sequence[Column]) -> dict[str, str]:
     """What each column means with its unit, as the UI shows it."""
     return {column.name: f"{column.description} [{column.unit}]" for column in columns}
+
+
+def names(columns: Sequence[Column]) -> list[str]:
+    """The columns' names, in order."""
+    return [column.name for column in columns]

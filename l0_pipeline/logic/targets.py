@@ -8,6 +8,7 @@ the compiled coefficients show.
 """
 
 import hashlib
+import math
 
 import polars as pl
 
@@ -22,14 +23,22 @@ CLOSENESS = ("same", "close", "different", "absent")
 
 IDENTITY = (
     "year", "target_id", "family", "variable", "measure", "universe", "geography", "filters",
-    "value", "unit", "period", "publisher", "published_table",
+    "value", "unit", "standard_error", "period", "publisher", "published_table", "aged_from",
 )  # fmt: skip
 
 CONCEPT = ("variable", "measure", "unit", "geography", "filter_text")
 
+# so that quotients which are whole numbers but for their last bits count as whole
+_ROUNDING = 1e-9
+
 
 def declare_targets(
-    figures: pl.DataFrame, variables: pl.DataFrame, *, held_out_share: float, seed: int
+    figures: pl.DataFrame,
+    variables: pl.DataFrame,
+    *,
+    held_out_share: float,
+    seed: int,
+    fold: int = 0,
 ) -> pl.DataFrame:
     """Every figure of one year as a target with its microdata column, role and reason.
 
@@ -38,7 +47,17 @@ def declare_targets(
         variables: the dictionary: variable, records, column, closeness, definition.
         held_out_share: share of the fittable targets of every family to keep from the fit.
         seed: decides which; under one seed a target's lot does not depend on the others' values.
+        fold: which rotation of the lot is held out, below ``folds(held_out_share)``. Every
+            fittable target is held out in exactly one.
+
+    Raises:
+        InputError: a variable is not in the dictionary, or there is no such fold.
     """
+    if fold not in range(folds(held_out_share)):
+        raise InputError(
+            f"fold is {fold}, but with held_out_share {held_out_share} the folds are 0 to "
+            f"{folds(held_out_share) - 1}. Choose one of them."
+        )
     texts = figures["filters"].unique(maintain_order=True).to_list()
     parsed = {text: parse_filters(text, where=f"filters {text!r}") for text in texts}
     filters = pl.DataFrame(
@@ -55,14 +74,23 @@ def declare_targets(
         .join(variables, on="variable", how="left", validate="m:1")
     )
     _refuse_undescribed(described)
-    decided = _decide(described, _SURVEY_RULES)
+    asked = described.rename({"role": "asked"})
+    decided = _decide(asked, _SURVEY_RULES)
     decided = _decide(decided, _PRINTED_TWICE)
-    ruled = _hold_out(decided, share=held_out_share, seed=seed)
+    ruled = _hold_out(decided, share=held_out_share, seed=seed, fold=fold)
     return (
-        ruled.rename({"table": "published_table", "column": "microdata_column"})
-        .select(*IDENTITY, "records", "microdata_column", "closeness", "role", "reason", "note")
+        ruled.rename({"column": "microdata_column"})
+        .select(
+            *(*IDENTITY, "records", "microdata_column", "closeness"),
+            *("role", "fold", "reason", "note"),
+        )
         .sort("target_id")
     )
+
+
+def folds(held_out_share: float) -> int:
+    """How many rotations it takes until every fittable target was held out once."""
+    return math.ceil(1 / held_out_share - _ROUNDING) if held_out_share else 1
 
 
 def settle_roles(
@@ -104,7 +132,7 @@ def settle_roles(
             wanted & (pl.col("target_id") != first),
             pl.format("the same coefficients as {}, which is used in its place", first),
         ),
-    ).drop("row_digest")
+    ).select(pl.exclude("row_digest", "fold"), fold=pl.when(wanted).then("fold"))
 
 
 def check_variables(variables: pl.DataFrame, *, file: str, columns: set[str]) -> pl.DataFrame:
@@ -168,6 +196,8 @@ _same_universe = pl.any_horizontal(
     for records, universes in _UNIVERSES.items()
 )
 
+_asked_to_fit = pl.col("asked").eq_missing("fitted")
+
 _SURVEY_RULES: tuple[Rule, ...] = (
     (
         "rejected",
@@ -185,14 +215,20 @@ _SURVEY_RULES: tuple[Rule, ...] = (
         (pl.col("column") == "persons") & ~pl.col("is_age_union"),
         pl.lit("the file tells ages apart only at 6, 13, 18, 21 and 65 years"),
     ),
-    ("benchmark", pl.col("closeness") == "different", pl.col("definition")),
+    *(
+        (role, pl.col("asked") == role, pl.format("asked for: {}", "note"))
+        for role in ("rejected", "benchmark")
+    ),
+    ("benchmark", (pl.col("closeness") == "different") & ~_asked_to_fit, pl.col("definition")),
 )
 
-# the source that wins where one concept is printed twice: Publication 1304 before the tables by
-# state (final figures before returns processed within the year), years before fiscal years
+# the source that wins where one concept is printed twice: what the file asks to fit, Publication
+# 1304 before the tables by state (final figures before returns processed within the year), years
+# before fiscal years
 _precedence = (
-    pl.col("table").str.contains("Publication 1304").not_().cast(pl.Int8)
+    pl.col("published_table").str.contains("Publication 1304").not_().cast(pl.Int8)
     + pl.col("period").str.contains("fiscal").cast(pl.Int8) * 2
+    - _asked_to_fit.cast(pl.Int8) * 4
 )
 _winner = pl.col("target_id").sort_by(_precedence, "target_id").first().over(*CONCEPT, "role")
 
@@ -256,24 +292,34 @@ def _decide(targets: pl.DataFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
 _anchor = (pl.col("variable") == "population") & (pl.col("filter_text") == "")
 
 
-def _hold_out(targets: pl.DataFrame, *, share: float, seed: int) -> pl.DataFrame:
-    """The first ``share`` of every family's undecided targets, in an order drawn by the seed."""
+def _hold_out(targets: pl.DataFrame, *, share: float, seed: int, fold: int) -> pl.DataFrame:
+    """One fold of every family's undecided targets, in an order drawn by the seed.
+
+    Of n targets the k-th is in fold ceil(k / (n share)) - 1: all folds but the last have the
+    share, rounded, and a family of one target is in the last.
+    """
     undecided = pl.col("role").is_null()
-    eligible = undecided & ~_anchor
+    eligible = undecided & ~_anchor & ~_asked_to_fit
     lot = pl.col("target_id").map_elements(
         lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest(), pl.String
     )
     place = lot.rank("ordinal").over("family", eligible)
-    quota = (eligible.sum().over("family") * share).floor()
-    held_out = eligible & (place <= quota)
-    return targets.with_columns(
+    quota = eligible.sum().over("family") * share
+    turn = (place / quota - _ROUNDING).ceil() - 1 if share else pl.lit(None)
+    numbered = targets.with_columns(fold=pl.when(eligible).then(turn).cast(pl.Int64))
+    held_out = (pl.col("fold") == fold).fill_null(False)
+    return numbered.with_columns(
         role=pl.when(held_out)
         .then(pl.lit("held_out"))
         .when(undecided)
         .then(pl.lit("fitted"))
         .otherwise("role"),
         reason=pl.when(held_out)
-        .then(pl.lit(f"drawn by seed {seed} to score the fit on totals it has not seen"))
+        .then(
+            pl.lit(f"fold {fold} of seed {seed}, kept to score the fit on totals it has not seen")
+        )
+        .when(undecided & _asked_to_fit)
+        .then(pl.format("asked for: {}", "note"))
         .when(undecided)
         .then(pl.format("{} definition: {}", "closeness", "definition"))
         .otherwise("reason"),

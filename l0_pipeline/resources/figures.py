@@ -1,11 +1,9 @@
-"""The folder of published figures: ``<figures_dir>/<year>/*.csv``, one file per publication.
+"""Published figures by year: the files of ``<figures_dir>/<year>``, and a table of the warehouse.
 
-Finds, reads and digests the files. What a row may hold is ``l0_pipeline.logic.figures``.
+Finds, reads and digests them. What a row may hold is ``l0_pipeline.logic.figures``.
 """
 
-import csv
 import hashlib
-import io
 from collections.abc import Collection
 from pathlib import Path
 
@@ -13,58 +11,139 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from l0_pipeline.logic.ageing import GROWTH, age_figures, check_growth, without_growth
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.figures import COLUMNS, combine_figures, validate_figures
-from l0_pipeline.settings import FIGURES_DIR
+from l0_pipeline.resources.figure_files import read_bytes, read_parquet, read_text
+from l0_pipeline.resources.warehouse import OWN_FIGURES, Warehouse
+from l0_pipeline.settings import FIGURES_DIR, WAREHOUSE
+
+_FORMATS = (".csv", ".parquet")
+_GROWTH = "growth.csv"
 
 
 class FiguresSource(dg.ConfigurableResource["FiguresSource"]):
-    """Published figures by year, from CSV files that anybody can add to."""
+    """Published figures by year, from files and a table that anybody can add to."""
 
     figures_dir: str = Field(
         default=str(FIGURES_DIR),
-        description="Folder with one subfolder per year; each CSV file in it is one publication.",
+        description=(
+            "Folder with one subfolder per year; each CSV or Parquet file in it is one publication."
+        ),
+    )
+    database: str = Field(
+        default=str(WAREHOUSE),
+        description=f"DuckDB file whose table {OWN_FIGURES}, if there is one, is read as well.",
+    )
+    age_from: list[int] = Field(
+        default=[],
+        description=(
+            "Years whose figures are brought to the target year by growth.csv where it has none of "
+            "its own; none unless named. Where two of them have a figure, the first named is taken."
+        ),
     )
 
-    def files(self, year: int) -> list[Path]:
-        """The CSV files of a year, sorted by name; other files are not figures."""
+    def digest(self, year: int) -> str:
+        """SHA-256 over names and bytes of all that is read: the data version of the figures."""
+        total = hashlib.sha256()
+        for name, content in self._contents(year).items():
+            total.update(f"{name}\0{len(content)}\0".encode())
+            total.update(content)
+        return total.hexdigest()
+
+    def file_digests(self, year: int) -> dict[str, str]:
+        """SHA-256 of each file, and of the rows of the table, that is read for a year."""
+        return {
+            name: hashlib.sha256(content).hexdigest()
+            for name, content in self._contents(year).items()
+        }
+
+    def read(self, year: int, *, variables: Collection[str]) -> pl.DataFrame:
+        """Every figure of a year, validated file by file and across files, aged ones last."""
+        printed = self._printed(year, variables)
+        if not self.age_from:
+            return printed
+        earlier = self._earlier(year, variables)
+        return age_figures(printed, earlier, self._growth(variables), year=year)
+
+    def without_growth(self, year: int, *, variables: Collection[str]) -> list[str]:
+        """The variables of the years to age from that growth.csv has no series for."""
+        if not self.age_from:
+            return []
+        return without_growth(self._earlier(year, variables), self._growth(variables), year=year)
+
+    def _printed(self, year: int, variables: Collection[str]) -> pl.DataFrame:
+        """What was printed for the year itself."""
+        figures = []
+        for path in self._files(year):
+            is_text = path.suffix.lower() == ".csv"
+            found = validate_figures(
+                read_text(path, columns=COLUMNS) if is_text else read_parquet(path),
+                file=str(path),
+                variables=variables,
+                year=year,
+                place="line" if is_text else "row",
+            )
+            figures.append(found.with_columns(file=pl.lit(f"{year}/{path.name}")))
+        own = self._own(year)
+        if own is not None:
+            named = f"table {OWN_FIGURES} of {self.database}"
+            figures.append(
+                validate_figures(own, file=named, variables=variables, year=year, place="row")
+            )
+        return combine_figures(figures)
+
+    def _earlier(self, year: int, variables: Collection[str]) -> dict[int, pl.DataFrame]:
+        return {other: self._printed(other, variables) for other in self._other_years(year)}
+
+    def _other_years(self, year: int) -> list[int]:
+        if year in self.age_from:
+            raise InputError(
+                f"The figures of {year} cannot be aged to {year} itself: take {year} out of "
+                f"age_from, which is {self.age_from}."
+            )
+        return self.age_from
+
+    def _growth(self, variables: Collection[str]) -> pl.DataFrame:
+        path = Path(self.figures_dir) / _GROWTH
+        return check_growth(read_text(path, columns=GROWTH), file=str(path), variables=variables)
+
+    def _files(self, year: int) -> list[Path]:
+        """The CSV and Parquet files of a year, sorted by name; other files are not figures."""
         folder = Path(self.figures_dir) / str(year)
         if not folder.is_dir():
             raise InputError(
                 f"{folder} is not a folder, so there are no figures for {year}; years at hand: "
                 f"{_years(Path(self.figures_dir))}. Add the folder or choose one of these years."
             )
-        found = sorted(path for path in folder.iterdir() if _is_csv(path))
+        found = sorted(path for path in folder.iterdir() if _holds_figures(path))
         if not found:
             raise InputError(
-                f"{folder} holds no .csv file, so there are no figures for {year}. "
-                f"Add at least one file with the header {','.join(COLUMNS)}."
+                f"{folder} holds no .csv or .parquet file, so there are no figures for {year}. "
+                f"Add at least one with the columns {','.join(COLUMNS)}."
             )
         return found
 
-    def digest(self, year: int) -> str:
-        """SHA-256 over names and bytes of the year's files: the data version of the figures."""
-        total = hashlib.sha256()
-        for path in self.files(year):
-            content = _bytes(path)
-            total.update(f"{path.name}\0{len(content)}\0".encode())
-            total.update(content)
-        return total.hexdigest()
+    def _own(self, year: int) -> pl.DataFrame | None:
+        return Warehouse(database=self.database).own_figures(year)
 
-    def read(self, year: int, *, variables: Collection[str]) -> pl.DataFrame:
-        """Every figure of a year, validated file by file and then across files."""
-        return combine_figures(
-            {
-                str(path): validate_figures(
-                    _read_text(path), file=str(path), variables=variables, year=year
-                )
-                for path in self.files(year)
-            }
-        )
+    def _contents(self, year: int) -> dict[str, bytes]:
+        """All bytes that the year's figures are made of, by name."""
+        contents = self._contents_of(year)
+        for other in self._other_years(year):
+            contents |= {f"{other}/{name}": of for name, of in self._contents_of(other).items()}
+        if self.age_from:
+            contents[_GROWTH] = read_bytes(Path(self.figures_dir) / _GROWTH)
+        return contents
+
+    def _contents_of(self, year: int) -> dict[str, bytes]:
+        contents = {path.name: read_bytes(path) for path in self._files(year)}
+        own = self._own(year)
+        return contents if own is None else {**contents, OWN_FIGURES: own.write_csv().encode()}
 
 
-def _is_csv(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" and not path.name.startswith(".") and path.is_file()
+def _holds_figures(path: Path) -> bool:
+    return path.suffix.lower() in _FORMATS and not path.name.startswith(".") and path.is_file()
 
 
 def _years(figures_dir: Path) -> str:
@@ -72,63 +151,3 @@ def _years(figures_dir: Path) -> str:
         return f"none ({figures_dir} does not exist)"
     names = sorted(p.name for p in figures_dir.iterdir() if p.is_dir() and p.name.isdecimal())
     return ", ".join(names) or "none"
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as refused:
-        raise InputError(
-            f"{path} cannot be read: {refused.strerror}. Check that the file exists and that "
-            f"you may read it."
-        ) from refused
-
-
-def _read_text(path: Path) -> pl.DataFrame:
-    """The file as text columns; row i of the frame is line i + 2 of the file."""
-    content = _bytes(path)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as refused:
-        line = content.count(b"\n", 0, refused.start) + 1
-        raise InputError(
-            f"{path}, line {line}: byte {content[refused.start]:#04x} is not UTF-8. "
-            f"Save the file as CSV UTF-8."
-        ) from refused
-    if not text.strip():
-        raise InputError(
-            f"{path} is empty. Its first line must be {','.join(COLUMNS)}; or remove the file."
-        )
-    header, *rows = _split(text, path=path)
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise InputError(f"{path}, line 1: columns {repeated} appear more than once. Keep one.")
-    columns = list(zip(*rows, strict=True)) or [()] * len(header)
-    return pl.DataFrame(
-        dict(zip(header, columns, strict=True)), schema=dict.fromkeys(header, pl.String)
-    )
-
-
-def _split(text: str, *, path: Path) -> list[list[str]]:
-    """Rows of equal length, one a line."""
-    reader = csv.reader(io.StringIO(text.rstrip("\r\n"), newline=""), strict=True)
-    rows: list[list[str]] = []
-    try:
-        for row in reader:
-            rows.append(row)
-            if len(row) != len(rows[0]):
-                raise InputError(
-                    f"{path}, line {reader.line_num}: {len(row)} fields, but the header has "
-                    f"{len(rows[0])}. Put quotes around text that holds a comma."
-                )
-            if reader.line_num != len(rows):
-                raise InputError(
-                    f"{path}, line {len(rows)}: one row runs over several lines. "
-                    f"Close its quotes, or write the text on one line."
-                )
-    except csv.Error as refused:
-        raise InputError(
-            f"{path}, line {reader.line_num}: not readable as CSV ({refused}). "
-            f"Check the quotes on this line and before it."
-        ) from refused
-    return rows

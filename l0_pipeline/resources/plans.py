@@ -21,6 +21,14 @@ class TargetPlan(dg.ConfigurableResource["TargetPlan"]):
         lt=1,
         description="Share of every family's targets kept from the fit and scored.",
     )
+    fold: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "Which rotation of the lot is held out: 0 to 6 with the default share; each target "
+            "is held out in one of them."
+        ),
+    )
     minimum_support: int = Field(
         default=settings.MINIMUM_SUPPORT,
         ge=1,
@@ -28,6 +36,24 @@ class TargetPlan(dg.ConfigurableResource["TargetPlan"]):
     )
     seed: int = Field(
         default=settings.SEED, ge=0, description="Seed of the lot that holds targets out."
+    )
+
+
+class ConflictPlan(dg.ConfigurableResource["ConflictPlan"]):
+    """How long targets that exclude each other are looked for."""
+
+    tolerance: float = Field(
+        default=settings.CONFLICT_TOLERANCE,
+        gt=0,
+        description="Targets that can all come this near, as a share of their scale, are fine.",
+    )
+    most: int = Field(
+        default=settings.CONFLICTS_MOST, ge=1, description="How many conflicts are looked for."
+    )
+    seconds: float = Field(
+        default=settings.CONFLICT_SECONDS,
+        ge=0,
+        description="When the search ends; areas it has not come to are told as undecided.",
     )
 
 
@@ -117,6 +143,11 @@ class CheckLimits(dg.ConfigurableResource["CheckLimits"]):
         default=settings.LIMIT_WEIGHT_RATIO,
         ge=1,
         description="Largest weight over scaled design weight.",
+    )
+    figure_faults: int = Field(
+        default=settings.LIMIT_FIGURE_FAULTS,
+        ge=0,
+        description="Most published figures that cannot be right beside the others.",
     )
     held_out_targets: int = Field(
         default=settings.LIMIT_HELD_OUT_TARGETS,

@@ -1,103 +1,131 @@
-"""The warehouse: one DuckDB file whose tables are described by ``l0_pipeline/sql``.
+"""The warehouse: a DuckDB file that assets are stored in, and that people query while builds run.
 
-Opens the file, and stores and loads assets as tables partitioned by year. What is in a table, and
-what its rows must satisfy, is in its .sql file.
+``Warehouse`` opens it and ``WarehouseTableIOManager`` keeps an asset in it as a table partitioned
+by year. How the file is replaced is in ``warehouse_file``, what it holds in ``warehouse_tables``.
 """
 
-import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import duckdb
 import polars as pl
-from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
 from l0_pipeline.logic.errors import InputError
-from l0_pipeline.settings import DATA_DIR
+from l0_pipeline.resources import warehouse_file, warehouse_tables
+from l0_pipeline.settings import WAREHOUSE
 
-_SQL_FOLDER = Path(__file__).parents[1] / "sql"
-_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RETRY_SECONDS = 0.1
-# long enough for another step to store or load a table, which takes well under a second
+# assets whose table has another name
+TABLES = {"published_figures": "figures", "target_accounting": "target_roles"}
+# a table that users may make for figures of their own
+OWN_FIGURES = "own_figures"
+
+_DATABASE_TEXT = "Path of the DuckDB file; made when it does not exist."
+# long enough for another step to store a table, which takes well under a second
 _LOCK_WAIT_SECONDS = 10.0
+_LOCK_WAIT_TEXT = "How long to wait for whoever writes the file before giving up."
 
 
-class Warehouse(DuckDBResource):
-    """The DuckDB file, opened for as short as possible: one process at a time may write.
+class Warehouse(dg.ConfigurableResource["Warehouse"]):
+    """The DuckDB file: readers keep the version that they opened, writers take turns."""
 
-    A connection always closes, also when the work inside fails, and a file locked by another
-    process is waited for, which `DuckDBResource` does for longer and for every other failure too.
-    """
-
-    lock_wait_seconds: float = Field(
-        default=_LOCK_WAIT_SECONDS,
-        ge=0,
-        description="How long to wait for another process to release the file before giving up.",
-    )
-
-    @classmethod
-    def _is_dagster_maintained(cls) -> bool:
-        return False
+    database: str = Field(default=str(WAREHOUSE), description=_DATABASE_TEXT)
+    lock_wait_seconds: float = Field(default=_LOCK_WAIT_SECONDS, ge=0, description=_LOCK_WAIT_TEXT)
 
     @contextmanager
-    def get_connection(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection that is closed at the end, whatever happens inside."""
-        connection = self._open(read_only=read_only)
-        try:
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection to the tables as they are now.
+
+        Raises:
+            InputError: the file cannot be opened, or another version of the project made it.
+        """
+        path = Path(self.database)
+        with warehouse_file.reading(path, wait_seconds=self.lock_wait_seconds) as connection:
+            warehouse_tables.check(connection, file=self.database)
             yield connection
-        finally:
-            connection.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection whose changes are all kept or, when the work inside fails, all undone."""
-        with self.get_connection() as connection:
-            connection.begin()
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection inside one transaction: at the end all changes are kept, or none.
 
-    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + self.lock_wait_seconds
-        if not read_only:
-            _make_folder(Path(self.database).parent)
-        while True:
+        All tables are there, those never stored without rows.
+
+        Raises:
+            InputError: somebody else has the file open for writing, it cannot be opened, or
+                another version of the project made it; or a change was refused.
+        """
+        path = Path(self.database)
+        with warehouse_file.writing(path, wait_seconds=self.lock_wait_seconds) as connection:
+            warehouse_tables.check(connection, file=self.database)
+            warehouse_tables.make(connection)
+            yield connection
+
+    def replace(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        frame: pl.DataFrame,
+        *,
+        keys: Mapping[str, int | str],
+    ) -> None:
+        """The rows of a table with these key values are those of the frame from now on.
+
+        Args:
+            connection: of ``writing``.
+            table: a table with a .sql file.
+            frame: its columns in any order; every row has the values of ``keys``. Only
+                ``target_findings`` and ``target_conflicts`` may have no rows.
+            keys: value by column, all of the primary key; ``year`` is among them.
+
+        Raises:
+            InputError: the table is unknown, the keys or columns are not the table's, or a row
+                has another key or breaks a rule of the table.
+        """
+        warehouse_tables.replace(connection, table, frame, keys=keys, file=self.database)
+
+    def own_figures(self, year: int) -> pl.DataFrame | None:
+        """The user's own figures of a year, every column as text, by ``figure_id``.
+
+        A row whose year cannot be read is given with every year: whoever checks the rows sees it.
+
+        Returns:
+            The rows of the table ``own_figures``; None where there are none, no table or no file.
+
+        Raises:
+            InputError: the file cannot be read, or the table has no column figure_id or year.
+        """
+        if not Path(self.database).exists():
+            return None
+        with self.reading() as connection:
+            if not warehouse_tables.holds(connection, OWN_FIGURES):
+                return None
+            # the only name in this text is a constant
+            of_year = (
+                f'from {OWN_FIGURES} where coalesce(try_cast("year" as bigint), $year) = $year'
+            )
+            as_text = f"select cast(columns(*) as varchar) {of_year} order by figure_id"
             try:
-                return duckdb.connect(
-                    self.database, read_only=read_only, config=self.connection_config
-                )
+                rows: pl.DataFrame = connection.sql(as_text, params={"year": year}).pl()
             except duckdb.Error as refused:
-                locked = "Could not set lock" in str(refused)
-                if not locked or time.monotonic() >= deadline:
-                    raise _cannot_open(self.database, refused, locked=locked) from refused
-            time.sleep(_RETRY_SECONDS)
+                raise InputError(
+                    f"Table {OWN_FIGURES} of {self.database} cannot be read: {refused} It needs "
+                    f"the columns of a figure, which data/figures/README.md lists."
+                ) from refused
+        return None if rows.is_empty() else rows
 
 
 class WarehouseTableIOManager(dg.ConfigurableIOManager):
     """Stores a Polars asset partitioned by year as the warehouse table of its name.
 
-    The table is created from its .sql file. Storing replaces the partition's rows in one
-    transaction; loading returns them in primary key order.
+    ``TABLES`` has the assets whose table has another name. Storing replaces the partition's rows;
+    loading returns them in primary key order.
     """
 
     # fields of its own: Dagster 1.13 resolves a nested resource through a deprecated call
-    database: str = Field(
-        default=str(DATA_DIR / "warehouse.duckdb"),
-        description="Path of the DuckDB file; made when it does not exist.",
-    )
-    lock_wait_seconds: float = Field(
-        default=_LOCK_WAIT_SECONDS,
-        ge=0,
-        description="How long to wait for another process to release the file before giving up.",
-    )
+    database: str = Field(default=str(WAREHOUSE), description=_DATABASE_TEXT)
+    lock_wait_seconds: float = Field(default=_LOCK_WAIT_SECONDS, ge=0, description=_LOCK_WAIT_TEXT)
 
     @property
     def warehouse(self) -> Warehouse:
@@ -108,32 +136,17 @@ class WarehouseTableIOManager(dg.ConfigurableIOManager):
         """Replace the rows of the partition's year by ``obj``, or leave the table as it was."""
         table = _table(context)
         year = _one_year(context, table=table)
-        where = f"table {table} for {year} in {self.database}"
-        _check_frame(obj, year=year, where=where)
-        try:
-            with self.warehouse.transaction() as connection:
-                connection.execute((_SQL_FOLDER / f"{table}.sql").read_text(encoding="utf-8"))
-                schema = _table_schema(connection, table=table)
-                _check_columns(obj, schema=schema, where=where)
-                # the only name in these texts is the table's, which _table has checked
-                drop = f'delete from "{table}" where "year" = $year'  # noqa: S608
-                insert = f'insert into "{table}" by name select * from stored_frame'  # noqa: S608
-                count = f'select count(*) from "{table}"'  # noqa: S608
-                connection.execute(drop, {"year": year})
-                connection.register("stored_frame", obj)
-                connection.execute(insert)
-                rows = connection.execute(count).fetchall()[0][0]
-        except duckdb.Error as refused:
-            raise InputError(
-                f"{where}: not stored, the earlier rows are unchanged. {refused} "
-                f"Correct the rows that break this rule and store again."
-            ) from refused
+        with self.warehouse.writing() as connection:
+            self.warehouse.replace(connection, table.name, obj, keys={"year": year})
+            # the only name in this text is that of a .sql file
+            count = f'select count(*) from "{table.name}"'  # noqa: S608
+            rows = connection.execute(count).fetchall()[0][0]
         context.add_output_metadata(
             {
-                "dagster/table_name": table,
+                "dagster/table_name": table.name,
                 "dagster/row_count": rows,
                 "dagster/partition_row_count": len(obj),
-                "dagster/column_schema": schema,
+                "dagster/column_schema": _schema(table),
                 "database": dg.MetadataValue.path(self.database),
                 "database_bytes": Path(self.database).stat().st_size,
             }
@@ -143,132 +156,62 @@ class WarehouseTableIOManager(dg.ConfigurableIOManager):
         """The rows of the partition's year, or of several years, in primary key order."""
         table = _table(context)
         years = _years(context, table=table)
-        where = f"table {table} for {', '.join(map(str, years))} in {self.database}"
+        asset = context.asset_key.to_user_string()
+        where = f"table {table.name} for {', '.join(map(str, years))} in {self.database}"
         if not Path(self.database).exists():
-            raise InputError(f"{where}: the file does not exist. Materialize {table} first.")
-        try:
-            with self.warehouse.get_connection(read_only=True) as connection:
-                order = ", ".join(f'"{name}"' for name in _primary_key(connection, table=table))
-                years_of_table = f'select * from "{table}" where list_contains($years, "year")'  # noqa: S608
-                rows: pl.DataFrame = connection.sql(
-                    f"{years_of_table} order by {order}", params={"years": years}
-                ).pl()
-        except duckdb.CatalogException as refused:
-            raise InputError(
-                f"{where}: there is no such table. Materialize {table} first."
-            ) from refused
-        missing = sorted(set(years) - set(rows["year"].to_list()))
-        if missing:
-            raise InputError(
-                f"{where}: no rows for {', '.join(map(str, missing))}. "
-                f"Materialize {table} for that year first."
-            )
+            raise InputError(f"{where}: the file does not exist. Materialize {asset} first.")
+        with self.warehouse.reading() as connection:
+            missing = sorted(set(years) - _built(connection, table))
+            if missing:
+                raise InputError(
+                    f"{where}: no rows for {', '.join(map(str, missing))}. "
+                    f"Materialize {asset} for that year first."
+                )
+            order = ", ".join(f'"{name}"' for name in table.key)
+            # the only names in this text are those of a .sql file
+            chosen = f'from "{table.name}" where list_contains($years, "year") order by {order}'
+            rows: pl.DataFrame = connection.sql(chosen, params={"years": years}).pl()
         return rows
 
 
-def table_names() -> list[str]:
-    """The tables that the warehouse can hold: those with a .sql file."""
-    return sorted(path.stem for path in _SQL_FOLDER.glob("*.sql"))
+def _table(context: dg.OutputContext | dg.InputContext) -> warehouse_tables.Table:
+    asset = context.asset_key.path[-1]
+    return warehouse_tables.named(TABLES.get(asset, asset))
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as refused:
-        raise InputError(
-            f"The warehouse's folder {folder} cannot be made: {refused.strerror}. "
-            f"Choose another path for the database."
-        ) from refused
-
-
-def _cannot_open(database: str, refused: duckdb.Error, *, locked: bool) -> InputError:
-    if locked:
-        move = "Another process has the file open: close it, or wait for its run to end."
-    else:
-        move = (
-            "If it is not a DuckDB file, or a newer version wrote it, move it away or choose "
-            "another path: the warehouse is rebuilt from data/figures."
-        )
-    return InputError(f"The warehouse {database} cannot be opened: {refused} {move}")
-
-
-def _table(context: dg.OutputContext | dg.InputContext) -> str:
-    name = context.asset_key.path[-1]
-    known = table_names()
-    if name not in known or not _TABLE_NAME.fullmatch(name):
-        raise InputError(
-            f"Asset {name!r} is no warehouse table; tables with a .sql file: {', '.join(known)}. "
-            f"Add l0_pipeline/sql/<name>.sql or give the asset another IO manager."
-        )
-    return name
-
-
-def _years(context: dg.OutputContext | dg.InputContext, *, table: str) -> list[int]:
+def _years(
+    context: dg.OutputContext | dg.InputContext, *, table: warehouse_tables.Table
+) -> list[int]:
     keys = list(context.asset_partition_keys) if context.has_asset_partitions else []
     if not keys or not all(key.isascii() and key.isdecimal() for key in keys):
         raise InputError(
-            f"Table {table} is partitioned by year, but the asset's partitions are {keys}. "
+            f"Table {table.name} is partitioned by year, but the asset's partitions are {keys}. "
             f"Give the asset year partitions and choose one."
         )
     return [int(key) for key in keys]
 
 
-def _one_year(context: dg.OutputContext, *, table: str) -> int:
+def _one_year(context: dg.OutputContext, *, table: warehouse_tables.Table) -> int:
     years = _years(context, table=table)
     if len(years) != 1:
         raise InputError(
-            f"Table {table} is stored one year at a time, but the run covers {years}. "
+            f"Table {table.name} is stored one year at a time, but the run covers {years}. "
             f"Launch one run per partition."
         )
     return years[0]
 
 
-def _check_frame(frame: pl.DataFrame, *, year: int, where: str) -> None:
-    if not isinstance(frame, pl.DataFrame):
-        raise InputError(
-            f"{where}: needs a polars DataFrame, but got {type(frame).__name__}. "
-            f"Return the table from the asset."
-        )
-    if frame.is_empty():
-        raise InputError(f"{where}: the frame has no rows. Nothing was replaced.")
-    if "year" not in frame.columns:
-        raise InputError(f"{where}: the frame has no column year. Add it to every row.")
-    other = frame.filter(pl.col("year").ne_missing(year))
-    if not other.is_empty():
-        raise InputError(
-            f"{where}: {len(other):,} of {len(frame):,} rows are of another year, "
-            f"{other['year'].unique().to_list()[:5]}. Store each year in its own partition."
-        )
+def _schema(table: warehouse_tables.Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        [dg.TableColumn(name, kind, table.comments[name]) for name, kind in table.columns.items()]
+    )
 
 
-def _check_columns(frame: pl.DataFrame, *, schema: dg.TableSchema, where: str) -> None:
-    expected = [column.name for column in schema.columns]
-    missing = [name for name in expected if name not in frame.columns]
-    unknown = [name for name in frame.columns if name not in expected]
-    if missing or unknown:
-        raise InputError(
-            f"{where}: missing columns {missing}, unknown columns {unknown}; the table has "
-            f"{', '.join(expected)}. If its .sql file changed since the table was made, delete "
-            f"the database file and materialize again."
-        )
-
-
-def _table_schema(connection: duckdb.DuckDBPyConnection, *, table: str) -> dg.TableSchema:
+def _built(connection: duckdb.DuckDBPyConnection, table: warehouse_tables.Table) -> set[int]:
+    """The years that were stored, also those without a row."""
+    if not warehouse_tables.holds(connection, "built_years"):
+        return set()
     rows = connection.execute(
-        "select column_name, data_type, comment from duckdb_columns() "
-        "where table_name = $table order by column_index",
-        {"table": table},
+        'select "year" from built_years where table_name = $table', {"table": table.name}
     ).fetchall()
-    return dg.TableSchema([dg.TableColumn(name, kind, text) for name, kind, text in rows])
-
-
-def _primary_key(connection: duckdb.DuckDBPyConnection, *, table: str) -> Sequence[str]:
-    rows: list[Any] = connection.execute(
-        "select constraint_column_names from duckdb_constraints() "
-        "where table_name = $table and constraint_type = 'PRIMARY KEY'",
-        {"table": table},
-    ).fetchall()
-    if not rows:
-        raise duckdb.CatalogException(f"table {table} has no primary key")
-    names: list[str] = rows[0][0]
-    return names
+    return {year for (year,) in rows}

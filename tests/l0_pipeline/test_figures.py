@@ -5,11 +5,12 @@ import os
 import time
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
 from l0_pipeline.logic.errors import InputError
-from l0_pipeline.logic.figures import COLUMNS, validate_figures
+from l0_pipeline.logic.figures import COLUMNS, FIGURE, validate_figures
 from l0_pipeline.resources.figures import FiguresSource
 
 FIGURES = Path(__file__).parents[2] / "data" / "figures"
@@ -57,14 +58,22 @@ def _write(path: Path, *rows: dict[str, str]) -> Path:
     return path
 
 
+def _source(figures_dir: Path) -> FiguresSource:
+    """Figures of this folder alone: no warehouse lies beside it."""
+    return FiguresSource(figures_dir=str(figures_dir), database=str(figures_dir / "none.duckdb"))
+
+
 def _read(figures_dir: Path) -> pl.DataFrame:
-    return FiguresSource(figures_dir=str(figures_dir)).read(2022, variables=VARIABLES)
+    return _source(figures_dir).read(2022, variables=VARIABLES)
 
 
 def test_a_good_row_keeps_its_text_and_gets_types_and_a_family():
     figures = _validate(GOOD, OTHER)
-    assert figures.columns == [*COLUMNS, "family"]
+    assert figures.columns == list(FIGURE)
     first, second = figures.to_dicts()
+    assert first["published_table"] == "Table 1, first"
+    assert (first["file"], first["line"], second["line"]) == ("own.csv", 2, 3)
+    assert first["standard_error"] is first["aged_from"] is None
     assert first["value"] == -12.5
     assert first["year"] == 2022
     assert first["filters"] == "agi >= 1 & agi < 5000"
@@ -113,16 +122,36 @@ def test_a_variable_without_a_subject_is_a_family_of_its_own():
         ("period", " ", "not empty"),
         ("publisher", "", "not empty"),
         ("table", "", "not empty"),
+        ("role", "held_out", "fitted or benchmark or rejected, or nothing"),
+        ("standard_error", "-1", "zero or more"),
+        ("standard_error", "nan", "zero or more"),
+        ("standard_error", "about 5", "zero or more"),
+        ("figure_id", "x'; drop table figures; --", "letters, digits"),
+        ("variable", "wages\nreturns", "dictionary"),
+        ("publisher", "IRS\n'; drop table figures; --", "one line of text"),
+        ("note", "two\nlines", "one line of text"),
     ],
 )
 def test_a_bad_field_is_refused_with_file_line_column_and_what_was_read(
     column: str, read: str, said: str
 ):
     with pytest.raises(InputError, match=said) as refused:
-        _validate(OTHER, GOOD | {column: read})
+        _validate(
+            *(
+                row | {"standard_error": "", "role": ""} | change
+                for row, change in ((OTHER, {}), (GOOD, {column: read}))
+            )
+        )
     message = str(refused.value)
     assert message.startswith("own.csv: 1 of 2 figures cannot be read.")
     assert f"line 3, {column}: read {read!r}" in message
+
+
+def test_a_role_that_a_row_asks_for_needs_its_reason():
+    with pytest.raises(InputError, match="line 2, note: read ''; allowed: the reason for the role"):
+        _validate(GOOD | {"role": "benchmark"})
+    kept = _validate(GOOD | {"role": "benchmark", "note": "why"}, OTHER | {"role": ""})
+    assert kept["role"].to_list() == ["benchmark", None]
 
 
 def test_a_negative_count_is_refused():
@@ -197,7 +226,7 @@ def test_a_file_saved_by_a_spreadsheet_is_read(tmp_path: Path):
 
 
 def test_the_digest_changes_with_a_byte_and_with_a_name_and_not_otherwise(tmp_path: Path):
-    source = FiguresSource(figures_dir=str(tmp_path))
+    source = _source(tmp_path)
     path = _write(tmp_path / "2022" / "a.csv", GOOD)
     before = source.digest(2022)
     assert source.digest(2022) == before
@@ -233,9 +262,9 @@ def test_a_missing_figures_folder_is_refused(tmp_path: Path):
         _read(tmp_path / "nowhere")
 
 
-def test_a_year_without_a_csv_is_refused(tmp_path: Path):
+def test_a_year_without_a_file_is_refused(tmp_path: Path):
     (tmp_path / "2022").mkdir()
-    with pytest.raises(InputError, match=r"holds no \.csv file"):
+    with pytest.raises(InputError, match=r"holds no \.csv or \.parquet file"):
         _read(tmp_path)
 
 
@@ -278,6 +307,76 @@ def test_a_column_named_twice_is_refused(tmp_path: Path):
         _read(tmp_path)
 
 
+def test_a_standard_error_is_kept_where_it_is_stated(tmp_path: Path):
+    figures = _validate(GOOD | {"standard_error": "2.5"}, OTHER | {"standard_error": ""})
+    assert figures["standard_error"].to_list() == [2.5, None]
+
+
+def test_a_name_with_quotes_and_sql_is_kept_as_text():
+    publisher = "O'Hara; drop table figures; --"
+    assert _validate(GOOD | {"publisher": publisher})["publisher"].to_list() == [publisher]
+
+
+def test_a_parquet_file_is_read_as_a_csv_file_of_the_same_rows(tmp_path: Path):
+    _write(tmp_path / "csv" / "2022" / "a.csv", GOOD, OTHER)
+    (tmp_path / "parquet" / "2022").mkdir(parents=True)
+    typed = _frame(GOOD, OTHER).with_columns(pl.col("value").cast(float), pl.col("year").cast(int))
+    typed.write_parquet(tmp_path / "parquet" / "2022" / "a.parquet")
+    where = ("file", "line")
+    text = _read(tmp_path / "csv").drop(where)
+    assert _read(tmp_path / "parquet").drop(where).equals(text)
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (
+            _frame(GOOD, OTHER | {"value": ""}),
+            r"a\.parquet: 1 of 2.*row 2 \(2022-t-2\), value: read ''",
+        ),
+        (_frame(GOOD).drop("unit"), r"missing columns \['unit'\]"),
+        (_frame(GOOD).with_columns(more=1), r"unknown columns \['more'\]"),
+        (_frame(GOOD).with_columns(filters=pl.lit([1])), r"columns \['filters'\] hold no plain"),
+        (_frame(GOOD).with_columns(geography=pl.lit(6)), r"geography: read '6'.*keep the zero"),
+    ],
+)
+def test_a_bad_parquet_file_is_refused_with_its_row(tmp_path: Path, frame: pl.DataFrame, said: str):
+    (tmp_path / "2022").mkdir()
+    frame.write_parquet(tmp_path / "2022" / "a.parquet")
+    with pytest.raises(InputError, match=f"(?s){said}"):
+        _read(tmp_path)
+
+
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path):
+    (tmp_path / "2022").mkdir()
+    (tmp_path / "2022" / "a.parquet").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(InputError, match=r"a\.parquet: not readable as Parquet"):
+        _read(tmp_path)
+
+
+def test_figures_of_the_warehouse_are_read_and_change_the_digest(tmp_path: Path):
+    _write(tmp_path / "2022" / "a.csv", GOOD)
+    source = _source(tmp_path)
+    before = source.digest(2022)
+    with duckdb.connect(source.database) as own:
+        own.register("rows", _frame(OTHER))
+        own.execute("create table own_figures as select * from rows")
+    assert _read(tmp_path)["figure_id"].to_list() == ["2022-t-1", "2022-t-2"]
+    assert source.digest(2022) != before
+    assert set(source.file_digests(2022)) == {"a.csv", "own_figures"}
+
+
+def test_a_bad_row_of_the_warehouse_is_named(tmp_path: Path):
+    _write(tmp_path / "2022" / "a.csv", GOOD)
+    with duckdb.connect(_source(tmp_path).database) as own:
+        own.register("rows", _frame(OTHER | {"unit": "dollars"}))
+        own.execute("create table own_figures as select * from rows")
+    with pytest.raises(
+        InputError, match=r"(?s)table own_figures of .*row 1 \(2022-t-2\), unit: read 'dollars'"
+    ):
+        _read(tmp_path)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path):
     _write(tmp_path / "2022" / "a.csv", GOOD).chmod(0)
@@ -292,7 +391,7 @@ def _stated_variables(year: int) -> set[str]:
 
 @pytest.mark.parametrize(("year", "rows"), [(2021, 2_431), (2022, 26_110), (2023, 2_512)])
 def test_every_figure_that_the_project_states_is_valid(year: int, rows: int):
-    source = FiguresSource(figures_dir=str(FIGURES))
+    source = _source(FIGURES)
     start = time.perf_counter()
     figures = source.read(year, variables=_stated_variables(year))
     assert time.perf_counter() - start < 5  # about 0.4 s on two cores; the rest is a busy machine
@@ -301,10 +400,12 @@ def test_every_figure_that_the_project_states_is_valid(year: int, rows: int):
 
 
 def test_known_figures_of_2022_are_stated_to_the_dollar():
-    source = FiguresSource(figures_dir=str(FIGURES))
+    source = _source(FIGURES)
     figures = source.read(2022, variables=_stated_variables(2022))
     nation = figures.filter(
-        geography="US", table="Publication 1304, Table 1.2", variable="adjusted_gross_income"
+        geography="US",
+        published_table="Publication 1304, Table 1.2",
+        variable="adjusted_gross_income",
     )
     no_filter = nation.filter(filters="")
     assert no_filter["value"].to_list() == [14_833_956_956_000]

@@ -1,23 +1,27 @@
-"""Laws of stored arrays: they come back as they were, whole or not at all, without pickle."""
+"""Laws of the stored matrix: it comes back as it was, whole or not at all, without pickle."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import numpy as np
+import polars as pl
 import pytest
+import scipy.sparse as sp
 
-from l0_pipeline.io_managers import ARRAYS, Arrays, NpzIOManager
+from l0_pipeline.io_managers import MATRIX, MatrixIOManager
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.matrix import ConstraintMatrix
 
 YEARS = dg.StaticPartitionsDefinition(["2021", "2022"])
-MATRIX: Arrays = {
-    "data": np.array([0.5, -2.0]),
-    "indices": np.array([3, 1], dtype=np.int32),
-    "shape": np.array([1, 4]),
-    "target_ids": np.array(["2022-a", "né"]),
-    "empty": np.empty((0, 3)),
-}
-UNSAVABLE: Arrays = {"data": np.arange(1_000.0), "names": np.array(["a", None], dtype=object)}
+SMALL = ConstraintMatrix(
+    coefficients=sp.csr_array([[0.0, 0.5, 0.0], [0.0, 0.0, 0.0], [-2.0, 0.0, 1e14]]),
+    targets=pl.DataFrame({"target_id": ["2022-a", "né", "c"], "value": [1.0, 0.0, -2.0]}),
+    households=pl.DataFrame({"household_id": [7, 8, 9], "state_fips": [1, 2, 56]}),
+    digest="0123",
+)
+OTHER = replace(SMALL, targets=SMALL.targets.with_columns(value=pl.lit(5.0)), digest="4567")
+FILES = ["2022.households.parquet", "2022.npz", "2022.targets.parquet"]
 
 
 def _output(year: str = "2022") -> dg.OutputContext:
@@ -32,56 +36,123 @@ def _input(year: str = "2022") -> dg.InputContext:
     )
 
 
-def _manager(folder: Path) -> NpzIOManager:
-    return NpzIOManager(folder=str(folder))
+def _manager(folder: Path) -> MatrixIOManager:
+    return MatrixIOManager(folder=str(folder))
 
 
-def _same(one: Arrays, other: Arrays) -> bool:
-    return one.keys() == other.keys() and all(
-        one[name].dtype == other[name].dtype and np.array_equal(one[name], other[name])
-        for name in one
+def _same(one: ConstraintMatrix, other: ConstraintMatrix) -> bool:
+    arrays = ("data", "indices", "indptr")
+    return (
+        all(
+            np.array_equal(getattr(one.coefficients, name), getattr(other.coefficients, name))
+            and getattr(one.coefficients, name).dtype == getattr(other.coefficients, name).dtype
+            for name in arrays
+        )
+        and one.coefficients.shape == other.coefficients.shape
+        and one.targets.equals(other.targets)
+        and one.households.equals(other.households)
+        and one.digest == other.digest
     )
 
 
-def _save(manager: NpzIOManager, arrays: Arrays, *, year: str = "2022") -> dg.OutputContext:
+def _save(
+    manager: MatrixIOManager, matrix: ConstraintMatrix, *, year: str = "2022"
+) -> dg.OutputContext:
     context = _output(year)
-    manager.handle_output(context, arrays)
+    manager.handle_output(context, matrix)
     return context
 
 
-def test_arrays_come_back_with_names_values_types_and_shapes(tmp_path: Path):
-    manager = _manager(tmp_path)
-    _save(manager, MATRIX)
-    assert _same(manager.load_input(_input()), MATRIX)
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "matrix").iterdir())
 
 
-def test_each_partition_is_a_file_of_its_own(tmp_path: Path):
+def test_a_matrix_comes_back_with_its_rows_and_columns(tmp_path: Path):
     manager = _manager(tmp_path)
-    _save(manager, MATRIX, year="2021")
-    _save(manager, {"data": np.zeros(2)}, year="2022")
-    assert sorted(path.name for path in (tmp_path / "matrix").iterdir()) == ["2021.npz", "2022.npz"]
-    assert _same(manager.load_input(_input("2021")), MATRIX)
+    _save(manager, SMALL)
+    assert _names(tmp_path) == FILES
+    assert _same(manager.load_input(_input()), SMALL)
+
+
+def test_the_files_are_read_without_our_code(tmp_path: Path):
+    _save(_manager(tmp_path), SMALL)
+    with np.load(tmp_path / "matrix" / "2022.npz", allow_pickle=False) as file:
+        arrays = (file["data"], file["indices"], file["indptr"])
+        coefficients = sp.csr_array(arrays, shape=tuple(file["shape"]))
+    targets = pl.read_parquet(tmp_path / "matrix" / "2022.targets.parquet")
+    assert (coefficients @ np.ones(3)).tolist() == [0.5, 0.0, 1e14 - 2]
+    assert len(targets) == coefficients.shape[0]
+
+
+def test_each_partition_has_files_of_its_own(tmp_path: Path):
+    manager = _manager(tmp_path)
+    _save(manager, SMALL, year="2021")
+    _save(manager, OTHER, year="2022")
+    assert _same(manager.load_input(_input("2021")), SMALL)
+    assert _same(manager.load_input(_input("2022")), OTHER)
 
 
 def test_the_page_of_the_asset_shows_path_and_size(tmp_path: Path):
-    shown = _save(_manager(tmp_path), MATRIX).get_logged_metadata()
+    shown = _save(_manager(tmp_path), SMALL).get_logged_metadata()
     file = tmp_path / "matrix" / "2022.npz"
     assert Path(shown["path"].value) == file
     assert shown["bytes"] == file.stat().st_size or shown["bytes"].value == file.stat().st_size
 
 
-def test_an_interrupted_write_leaves_the_earlier_file_and_nothing_else(tmp_path: Path):
+def test_a_matrix_of_the_same_inputs_is_taken_again_and_not_written(tmp_path: Path):
     manager = _manager(tmp_path)
-    _save(manager, MATRIX)
-    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
-        _save(manager, UNSAVABLE)
-    assert [path.name for path in (tmp_path / "matrix").iterdir()] == ["2022.npz"]
-    assert _same(manager.load_input(_input()), MATRIX)
+    assert manager.unchanged("matrix", "2022", digest="0123") is None
+    _save(manager, SMALL)
+    before = (tmp_path / "matrix" / "2022.npz").stat().st_mtime_ns
+    stored = manager.unchanged("matrix", "2022", digest="0123")
+    assert stored is not None
+    assert _same(stored, SMALL)
+    _save(manager, stored)
+    assert (tmp_path / "matrix" / "2022.npz").stat().st_mtime_ns == before
+    assert manager.unchanged("matrix", "2022", digest="4567") is None
+    assert manager.unchanged("matrix", "2021", digest="0123") is None
 
 
-def test_a_full_disk_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_or_missing_file_is_compiled_anew_and_refused_as_an_input(
+    tmp_path: Path, name: str
+):
     manager = _manager(tmp_path)
-    _save(manager, MATRIX)
+    _save(manager, SMALL)
+    path = tmp_path / "matrix" / name
+    for damage in (lambda: path.write_bytes(path.read_bytes()[:-20]), path.unlink):
+        damage()
+        assert manager.unchanged("matrix", "2022", digest="0123") is None
+        with pytest.raises(InputError, match=r"2022\..*(again|not there)"):
+            manager.load_input(_input())
+    _save(manager, SMALL)
+    assert _same(manager.load_input(_input()), SMALL)
+
+
+def test_a_write_that_was_stopped_between_its_files_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    manager = _manager(tmp_path)
+    _save(manager, SMALL)
+    real = Path.replace
+
+    def stopped(path: Path, target: Path) -> Path:
+        if Path(target).suffix == ".npz":
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        _save(manager, OTHER)
+    monkeypatch.undo()
+    assert _names(tmp_path) == FILES
+    with pytest.raises(InputError, match=r"is not the file that 2022\.npz was written with"):
+        manager.load_input(_input())
+
+
+def test_a_full_disk_leaves_the_earlier_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    manager = _manager(tmp_path)
+    _save(manager, SMALL)
 
     def full(file: object, **_: object) -> None:
         file.write(b"half of it")
@@ -89,22 +160,16 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
-        _save(manager, {"data": np.zeros(5)})
+        _save(manager, OTHER)
     monkeypatch.undo()
-    assert [path.name for path in (tmp_path / "matrix").iterdir()] == ["2022.npz"]
-    assert _same(manager.load_input(_input()), MATRIX)
-
-
-def test_an_interrupted_first_write_leaves_no_file(tmp_path: Path):
-    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
-        _save(_manager(tmp_path), UNSAVABLE)
-    assert list((tmp_path / "matrix").iterdir()) == []
+    assert _names(tmp_path) == FILES
+    assert _same(manager.load_input(_input()), SMALL)
 
 
 def test_a_file_that_holds_objects_is_not_read(tmp_path: Path):
     (tmp_path / "matrix").mkdir()
-    np.savez(tmp_path / "matrix" / "2022.npz", **UNSAVABLE)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    np.savez(tmp_path / "matrix" / "2022.npz", data=np.array(["a", None], dtype=object))
+    with pytest.raises(InputError, match="allow_pickle=False"):
         _manager(tmp_path).load_input(_input())
 
 
@@ -113,24 +178,26 @@ def test_what_was_never_written_is_missing_by_its_path(tmp_path: Path):
         _manager(tmp_path).load_input(_input("2021"))
 
 
-def test_arrays_go_from_asset_to_asset(tmp_path: Path):
-    @dg.asset(partitions_def=YEARS, dagster_type=ARRAYS)
-    def matrix() -> Arrays:
-        return MATRIX
+def test_a_matrix_goes_from_asset_to_asset(tmp_path: Path):
+    @dg.asset(partitions_def=YEARS, dagster_type=MATRIX)
+    def matrix() -> ConstraintMatrix:
+        return SMALL
 
-    @dg.asset(partitions_def=YEARS)
-    def entries(matrix: Arrays) -> Arrays:
-        return {"entries": matrix["data"]}
+    @dg.asset(partitions_def=YEARS, io_manager_key="other")
+    def entries(matrix: ConstraintMatrix) -> list[float]:
+        return matrix.coefficients.data.tolist()
 
     result = dg.materialize(
-        [matrix, entries], partition_key="2022", resources={"io_manager": _manager(tmp_path)}
+        [matrix, entries],
+        partition_key="2022",
+        resources={"io_manager": _manager(tmp_path), "other": dg.mem_io_manager},
     )
     assert result.success
-    assert result.output_for_node("entries")["entries"].tolist() == [0.5, -2.0]
+    assert result.output_for_node("entries") == [0.5, -2.0, 1e14]
 
 
-def test_what_is_not_named_arrays_is_refused(tmp_path: Path):
-    @dg.asset(partitions_def=YEARS, dagster_type=ARRAYS)
+def test_what_is_no_matrix_is_refused(tmp_path: Path):
+    @dg.asset(partitions_def=YEARS, dagster_type=MATRIX)
     def matrix() -> object:
         return {"data": [0.5, -2.0]}
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import polars as pl
 import pytest
 
-from l0_pipeline.io_managers import NpzIOManager, WholeParquetIOManager
+from l0_pipeline.io_managers import MatrixIOManager, WholeParquetIOManager, read_matrix
 from l0_pipeline.logic.calibration import fitted_problem
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.resources.compute_device import ComputeDevice
@@ -25,7 +24,7 @@ from l0_pipeline.resources.plans import CheckLimits, FrontierPlan, SelectionPlan
 from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
-from l0_pipeline.resources.warehouse import WarehouseTableIOManager
+from l0_pipeline.resources.warehouse import Warehouse, WarehouseTableIOManager
 from l0_pipeline.settings import PROJECT_DIR
 from tests.conftest import BUDGET, HOUSEHOLDS, YEAR, Build
 
@@ -34,6 +33,13 @@ pytestmark = pytest.mark.xdist_group("build")
 
 def _latest(build: Build) -> Path:
     return (build.releases / "latest").resolve()
+
+
+def _table(build: Build, name: str) -> pl.DataFrame:
+    """A table of the build's warehouse, in the order of its keys."""
+    warehouse = Warehouse(database=str(build.folder / "data" / "warehouse.duckdb"))
+    with warehouse.reading() as connection:
+        return connection.table(name).order("all").pl()
 
 
 def _config(resource: str, **settings: object) -> str:
@@ -82,14 +88,17 @@ def test_the_manifest_names_the_bytes_that_went_in(built: Build):
     assert manifest["source"]["files"] == {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in inputs.items()
     }
-    assert len(manifest["quality"]) == 10
+    quality = manifest["quality"]
+    assert quality["figures_declared"] == sum(
+        quality[f"targets_{role}"] for role in ("fitted", "held_out", "benchmark", "rejected")
+    )
     assert manifest["settings"]["training"]["budget"] == BUDGET
 
 
 def test_every_declared_figure_is_accounted_for(built: Build):
-    accounting = pl.read_parquet(
-        built.folder / "data" / "tables" / "target_accounting" / f"{YEAR}.parquet"
-    )
+    accounting = _table(built, "target_roles")
+    assert accounting.equals(pl.read_parquet(_latest(built) / "target_accounting.parquet"))
+    assert len(_table(built, "figures")) == len(_table(built, "targets")) == len(accounting)
     figures = sum(
         len(path.read_text().splitlines()) - 1 for path in (built.folder / "figures").glob("*/*")
     )
@@ -97,6 +106,27 @@ def test_every_declared_figure_is_accounted_for(built: Build):
     assert sum(counts.values()) == figures
     assert set(counts) == {"fitted", "held_out", "benchmark", "rejected"}
     assert not accounting.filter(pl.col("reason") == "").height
+
+
+def test_the_history_holds_the_release_as_it_was_published(built: Build):
+    release = _latest(built)
+    quality = json.loads((release / "manifest.json").read_text())["quality"]
+    (build,) = _table(built, "builds").filter(release_id=release.name).to_dicts()
+    assert build["fitted_median_error"] == quality["fitted_median_error"]
+    assert build["households"] == BUDGET
+    fits = _table(built, "target_fit_history").filter(release_id=release.name)
+    published = pl.read_parquet(release / "target_fit.parquet").sort("target_id")
+    for column in ("target_id", "role", "released_error"):
+        assert fits[column].equals(published[column]), column
+
+
+def test_conflicts_are_about_fitted_targets_and_proved(built: Build):
+    conflicts = _table(built, "target_conflicts")
+    roles = dict(_table(built, "target_roles").select("target_id", "role").rows())
+    assert len(conflicts)
+    assert {roles[target] for target in conflicts["target_id"]} == {"fitted"}
+    assert (conflicts["least_error"] > 0.01).all()
+    assert (conflicts["gap"] > 0).all()
 
 
 def test_the_same_seed_gives_the_same_release_byte_for_byte(built: Build):
@@ -110,11 +140,10 @@ def test_the_same_seed_gives_the_same_release_byte_for_byte(built: Build):
 
 def test_two_processes_make_the_same_weights_by_one_setting(built: Build):
     data = built.folder / "data"
-    with np.load(data / "arrays" / "constraint_matrix" / f"{YEAR}.npz") as file:
-        arrays = dict(file)
-    accounting = pl.read_parquet(data / "tables" / "target_accounting" / f"{YEAR}.parquet")
+    matrix = read_matrix(data / "arrays" / "constraint_matrix" / f"{YEAR}.npz")
+    accounting = _table(built, "target_roles")
     design = pl.read_parquet(_weights_of(built))["scaled_design_weight"].to_numpy()
-    problem = fitted_problem(arrays, accounting, design_weights=design)
+    problem = fitted_problem(matrix, accounting, design_weights=design)
     run = TrainingRun(epochs=12, refit_epochs=6, refit_penalty=0.03)
     alone, shared = (
         _device(built, processes=processes).calibrate(
@@ -227,16 +256,18 @@ def _run(
     )
     data = build.folder / "data"
     figures = build.folder / "figures"
+    warehouse = str(data / "warehouse.duckdb")
     usual = dict(definitions.defs.resources or {}) | {
         "training_run": TrainingRun(budget=BUDGET),
         "compute_device": _device(build),
         "cps_source": source,
-        "figures_source": FiguresSource(figures_dir=str(figures)),
+        "figures_source": FiguresSource(figures_dir=str(figures), database=warehouse),
         "variable_dictionary": VariableDictionary(file=str(figures / "variables.csv")),
         "release_store": ReleaseStore(releases_dir=str(build.releases)),
         "io_manager": WholeParquetIOManager(base_dir=str(data / "tables")),
-        "npz_io_manager": NpzIOManager(folder=str(data / "arrays")),
-        "warehouse_io_manager": WarehouseTableIOManager(database=str(data / "warehouse.duckdb")),
+        "matrix_io_manager": MatrixIOManager(folder=str(data / "arrays")),
+        "warehouse": Warehouse(database=warehouse),
+        "warehouse_io_manager": WarehouseTableIOManager(database=warehouse),
     }
     with nullcontext(instance) if instance else build.instance() as told:
         dg.materialize(

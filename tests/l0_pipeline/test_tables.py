@@ -19,6 +19,11 @@ DESCRIBED = {
     "tax_outputs": tables.TAX_OUTPUT_COLUMNS,
     "target_accounting": tables.TARGET_COLUMNS,
     "target_fit": tables.TARGET_FIT_COLUMNS,
+    "published_figures": tables.FIGURE_COLUMNS,
+    "targets": tables.DECLARED_TARGET_COLUMNS,
+    "target_findings": tables.FINDING_COLUMNS,
+    "target_conflicts": tables.CONFLICT_COLUMNS,
+    "unseen_errors": tables.UNSEEN_COLUMNS,
     "calibrated_weights": tables.CALIBRATED_WEIGHT_COLUMNS,
     "training_history": tables.HISTORY_COLUMNS,
     "refit_validation": tables.VALIDATION_COLUMNS,
@@ -60,6 +65,7 @@ def _release(*, persons: pl.DataFrame | None = PERSONS) -> dict[str, pl.DataFram
         persons=persons,
         selected_households=SELECTED,
         target_fit=TARGET_FIT,
+        target_accounting=_tiny(tables.TARGET_COLUMNS, target_id=["a", "b", "c"]),
     )
 
 
@@ -104,9 +110,11 @@ def test_recorded_epochs_become_the_described_table_also_where_the_refit_leaves_
 
 
 def test_settled_targets_with_their_scale_are_the_described_table():
+    steps = ("one_household_least", "one_household_most")
+    added = {"support", "scale", "condition", *steps}
     declared = {column.name: column for column in tables.TARGET_COLUMNS}
     frame = _tiny(
-        [c for c in declared.values() if c.name not in {"support", "scale", "condition"}],
+        [c for c in declared.values() if c.name not in added],
         target_id=["a", "b"],
         role=["fitted", "rejected"],
         unit=["dollars", "persons"],
@@ -114,7 +122,7 @@ def test_settled_targets_with_their_scale_are_the_described_table():
     support = pl.DataFrame({"target_id": ["a"], "support": [40], "row_digest": ["d"]})
     settled = settle_roles(frame, support, minimum_support=30)
     scaled = settled.with_columns(fit.scales(settled, floors={"dollars": 1e6, "persons": 1e3}))
-    table = scaled.select(*declared)
+    table = scaled.with_columns(pl.lit(0.1).alias(step) for step in steps).select(*declared)
     assert dict(table.schema) == {name: column.dtype for name, column in declared.items()}
 
 

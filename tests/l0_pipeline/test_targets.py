@@ -9,7 +9,7 @@ import pytest
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.figures import STATES
-from l0_pipeline.logic.targets import ROLES, declare_targets, settle_roles
+from l0_pipeline.logic.targets import ROLES, declare_targets, folds, settle_roles
 from l0_pipeline.resources.figures import FiguresSource
 from l0_pipeline.resources.variables import VariableDictionary
 
@@ -34,20 +34,26 @@ VARIABLES = pl.DataFrame(
 DEFAULTS = {
     "variable": "wages", "measure": "sum", "universe": "returns", "geography": "US", "filters": "",
     "value": 1.0, "unit": "dollars", "year": 2022, "period": "tax year 2022", "publisher": "IRS",
-    "table": "Publication 1304 Table 1.4", "note": "", "family": "wages, nation",
+    "published_table": "Publication 1304 Table 1.4", "standard_error": None, "aged_from": None,
+    "role": None, "note": "", "family": "wages, nation",
 }  # fmt: skip
 PERSONS = {
     "variable": "population", "universe": "residents", "measure": "count", "unit": "persons",
-    "table": "Census", "period": "July 1", "family": "population, nation",
+    "published_table": "Census", "period": "July 1", "family": "population, nation",
 }  # fmt: skip
 
 
 def _figures(*rows: dict[str, object]) -> pl.DataFrame:
-    return pl.DataFrame([{"figure_id": f"f{i}"} | DEFAULTS | row for i, row in enumerate(rows)])
+    return pl.DataFrame(
+        [{"figure_id": f"f{i}"} | DEFAULTS | row for i, row in enumerate(rows)],
+        schema_overrides={"standard_error": pl.Float64, "aged_from": pl.Int64, "role": pl.String},
+    )
 
 
-def _declare(*rows: dict[str, object], share: float = 0.0, seed: int = SEED) -> pl.DataFrame:
-    return declare_targets(_figures(*rows), VARIABLES, held_out_share=share, seed=seed)
+def _declare(
+    *rows: dict[str, object], share: float = 0.0, seed: int = SEED, fold: int = 0
+) -> pl.DataFrame:
+    return declare_targets(_figures(*rows), VARIABLES, held_out_share=share, seed=seed, fold=fold)
 
 
 def _only(**row: object) -> tuple[str, str]:
@@ -76,7 +82,8 @@ def _real(year: int, *, share: float = SHARE, seed: int = SEED) -> pl.DataFrame:
 @cache
 def _real_figures(year: int) -> pl.DataFrame:
     variables = VariableDictionary(file=str(FIGURES / "variables.csv")).read()
-    return FiguresSource(figures_dir=str(FIGURES)).read(year, variables=variables["variable"])
+    source = FiguresSource(figures_dir=str(FIGURES), database=str(FIGURES / "none.duckdb"))
+    return source.read(year, variables=variables["variable"])
 
 
 @pytest.mark.parametrize("year", YEARS)
@@ -98,6 +105,49 @@ def test_of_every_family_the_share_is_held_out_rounded_down(year: int):
     )
     assert len(families) > 10
     assert all(out == math.floor(SHARE * size) for _, size, out in families.rows())
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.15, 20), (0.15, 1), (0.15, 3), (0.25, 9), (0.5, 2)])
+def test_every_target_is_held_out_in_exactly_one_fold(share: float, size: int):
+    rows = [*_many(size, name="one"), *_many(7, name="two", variable="interest")]
+    turns = [_held_out(_declare(*rows, share=share, fold=f)) for f in range(folds(share))]
+    assert sum(map(len, turns)) == size + 7
+    assert set.union(*turns) == {row["figure_id"] for row in rows}
+    numbered = _declare(*rows, share=share)
+    assert all(
+        set(numbered.filter(fold=fold)["target_id"]) == turn for fold, turn in enumerate(turns)
+    )
+
+
+@pytest.mark.parametrize("role", ["benchmark", "rejected"])
+def test_a_file_may_ask_for_a_role_and_gives_the_reason(role: str):
+    assert _only(role=role, note="no such returns") == (role, "asked for: no such returns")
+
+
+def test_a_figure_that_a_file_asks_to_fit_is_never_held_out_and_wins_over_its_like():
+    asked = {"role": "fitted", "note": "ours is newer", "published_table": HISTORIC}
+    rows = [*_many(5, name="n"), asked | {"filters": "agi >= 2 & agi < 3"}]
+    turns = [_declare(*rows, share=0.5, fold=fold) for fold in range(2)]
+    for targets in turns:
+        roles = {
+            name: (role, reason)
+            for name, role, reason in targets.select("target_id", "role", "reason").rows()
+        }
+        assert roles["f5"] == ("fitted", "asked for: ours is newer")
+        assert roles["n2"] == ("benchmark", "printed twice: f5 is fitted or held out in its place")
+    assert _only(variable="losses", role="fitted", note="n") == ("fitted", "asked for: n")
+    assert _only(variable="rents", role="fitted", note="n")[0] == "rejected"
+
+
+def test_what_is_not_fittable_belongs_to_no_fold():
+    targets = _declare(*_many(9, name="n"), {"variable": "losses"}, PERSONS, share=0.5)
+    assert targets.filter(pl.col("fold").is_null())["target_id"].to_list() == ["f10", "f9"]
+
+
+@pytest.mark.parametrize(("share", "fold"), [(0.15, 7), (0.15, -1), (0.0, 1)])
+def test_a_fold_that_does_not_exist_is_refused(share: float, fold: int):
+    with pytest.raises(InputError, match=f"fold is {fold}, but .* the folds are 0 to"):
+        _declare({}, share=share, fold=fold)
 
 
 @pytest.mark.parametrize("year", YEARS)
@@ -202,13 +252,13 @@ PUBLICATION = "Publication 1304 Table 1.4"
 @pytest.mark.parametrize(
     ("first", "second", "winner"),
     [
-        ({"table": HISTORIC}, {"table": PUBLICATION}, "f1"),
-        ({"table": PUBLICATION}, {"table": HISTORIC}, "f0"),
+        ({"published_table": HISTORIC}, {"published_table": PUBLICATION}, "f1"),
+        ({"published_table": PUBLICATION}, {"published_table": HISTORIC}, "f0"),
         ({"period": "fiscal year 2022"}, {"period": "calendar year 2022"}, "f1"),
         ({"period": "calendar year 2022"}, {"period": "fiscal year 2022"}, "f0"),
         (
-            {"table": PUBLICATION, "period": "fiscal year 2022"},
-            {"table": HISTORIC, "period": "tax year 2022"},
+            {"published_table": PUBLICATION, "period": "fiscal year 2022"},
+            {"published_table": HISTORIC, "period": "tax year 2022"},
             "f1",
         ),
         ({}, {}, "f0"),
@@ -283,7 +333,9 @@ def test_a_figure_that_is_not_fittable_does_not_change_its_familys_lot():
 
 def test_a_figure_held_out_names_the_seed():
     reasons = _declare(*_many(7, name="a"), share=0.15, seed=5).filter(role="held_out")["reason"]
-    assert reasons.to_list() == ["drawn by seed 5 to score the fit on totals it has not seen"]
+    assert reasons.to_list() == [
+        "fold 0 of seed 5, kept to score the fit on totals it has not seen"
+    ]
 
 
 def test_a_variable_that_nobody_described_is_refused_with_its_figure():

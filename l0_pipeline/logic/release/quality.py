@@ -1,4 +1,4 @@
-"""The ten numbers that say how good a release is, named once.
+"""The numbers that say how good a release is, named once.
 
 Nothing is computed here: the numbers come from the fit and the weights. The manifest stores
 them, the summary prints them, and the checks judge them.
@@ -26,18 +26,28 @@ class FitQuality:
 
 @dataclass(frozen=True)
 class ReleaseQuality:
-    """The ten numbers of a release: what it holds, and the fit of its weights."""
+    """What a release holds, where every declared figure ended, and the fit of its weights."""
 
     households_kept: int
     households_pool: int
+    figures_declared: int  # the sum of the next four
     targets_fitted: int
     targets_held_out: int
+    targets_benchmark: int
+    targets_rejected: int
     population_error: float | None  # signed: (weighted persons - published) / published;
     # None where nothing was published
     released: FitQuality
 
     def __post_init__(self) -> None:
         _refuse_non_finite(self._own(), where="quality of a release")
+        parts = ("fitted", "held_out", "benchmark", "rejected")
+        added = sum(getattr(self, f"targets_{role}") for role in parts)
+        if added != self.figures_declared:
+            raise InputError(
+                f"{self.figures_declared} figures were declared, but the roles add up to {added}. "
+                "Materialize `target_accounting` again."
+            )
 
     def numbers(self) -> dict[str, float]:
         """Name -> number, in the order of the fields; what is None is left out."""

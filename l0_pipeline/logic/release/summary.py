@@ -9,7 +9,7 @@ from pathlib import Path
 from l0_pipeline.logic.release.quality import FitQuality, ReleaseQuality
 
 INDENT = "  "
-LABEL_WIDTH = 44
+LABEL_WIDTH = 52
 NUMBER_WIDTH = 14
 NONE = "none"
 
@@ -29,7 +29,7 @@ def summary_text(
     gates_only: FitQuality,
     random: FitQuality,
 ) -> str:
-    """Where the release lies, its ten numbers, and the released weights beside two others.
+    """Where the release lies, its numbers, and the released weights beside two others.
 
     ``gates_only`` and ``random`` are as many households, chosen otherwise and refitted alike.
     """
@@ -37,7 +37,7 @@ def summary_text(
         title,
         f"{INDENT}{release_path}",
         "",
-        *[_line(label, number) for label, number in _ten(quality)],
+        *[_line(label, number) for label, number in _numbers(quality)],
         "",
         *_comparison(
             [
@@ -56,13 +56,16 @@ def _line(label: str, number: str) -> str:
     return f"{INDENT}{label:<{LABEL_WIDTH}}{digits:>{NUMBER_WIDTH}} {unit}".rstrip()
 
 
-def _ten(quality: ReleaseQuality) -> list[tuple[str, str]]:
+def _numbers(quality: ReleaseQuality) -> list[tuple[str, str]]:
     fit = quality.released
     return [
         ("Households in the release", f"{quality.households_kept:,}"),
         ("Households in the pool", f"{quality.households_pool:,}"),
-        ("Targets fitted", f"{quality.targets_fitted:,}"),
-        ("Targets held out", f"{quality.targets_held_out:,}"),
+        ("Published figures, every one in one of four roles", f"{quality.figures_declared:,}"),
+        ("- fitted", f"{quality.targets_fitted:,}"),
+        ("- held out, to judge the fit", f"{quality.targets_held_out:,}"),
+        ("- benchmarks, compared only", f"{quality.targets_benchmark:,}"),
+        ("- rejected, each with its reason", f"{quality.targets_rejected:,}"),
         ("Population against the published total", _percent(quality.population_error, "+.2f")),
         ("Median error of the fitted targets", _percent(fit.fitted_median_error)),
         ("Median error of the held-out targets", _percent(fit.held_out_median_error)),

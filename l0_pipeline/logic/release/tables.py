@@ -9,7 +9,12 @@ import polars as pl
 from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.microdata.columns import Column
 from l0_pipeline.logic.release.dictionary import TableDescription
-from l0_pipeline.logic.tables import SELECTED_COLUMNS, TARGET_FIT_COLUMNS, TAX_OUTPUT_COLUMNS
+from l0_pipeline.logic.tables import (
+    SELECTED_COLUMNS,
+    TARGET_COLUMNS,
+    TARGET_FIT_COLUMNS,
+    TAX_OUTPUT_COLUMNS,
+)
 
 SURVEY_WEIGHTS = ("s006",)  # the weight before calibration; `weight` takes its place
 WEIGHT = next(column for column in SELECTED_COLUMNS if column.name == "weight")
@@ -23,6 +28,7 @@ def release_tables(
     persons: pl.DataFrame | None,
     selected_households: pl.DataFrame,
     target_fit: pl.DataFrame,
+    target_accounting: pl.DataFrame,
 ) -> dict[str, pl.DataFrame]:
     """Every published table by its name; ``persons`` only where the source has them."""
     weights = selected_households.select("household_id", "weight")
@@ -38,6 +44,7 @@ def release_tables(
             tax_outputs, on="unit_id", how="inner", maintain_order="left"
         ),
         "target_fit": target_fit,
+        "target_accounting": target_accounting,
     }
     if persons is not None:
         tables["persons"] = persons.join(
@@ -79,6 +86,7 @@ def release_descriptions(source: str) -> dict[str, TableDescription]:
             columns=TARGET_FIT_COLUMNS,
             source="published figures and calibration",
         ),
+        "target_accounting": TableDescription(columns=TARGET_COLUMNS, source="published figures"),
     }
 
 

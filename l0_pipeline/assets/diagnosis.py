@@ -1,0 +1,180 @@
+"""What is wrong with the figures, and what no weights can reach."""
+
+import dagster as dg
+import polars as pl
+
+from l0_pipeline import checks
+from l0_pipeline.io_managers import TABLE
+from l0_pipeline.logic.design import population, scaled_design_weights
+from l0_pipeline.logic.matrix import ConstraintMatrix
+from l0_pipeline.logic.tables import CONFLICT_COLUMNS, FINDING_COLUMNS
+from l0_pipeline.partitions import years
+from l0_pipeline.resources.plans import CheckLimits, ConflictPlan
+from l0_pipeline.resources.training_run import TrainingRun
+from l0_pipeline.settings import OWNERS
+
+SHOWN = 15  # rows of a table in the UI
+
+
+@dg.asset(
+    partitions_def=years,
+    dagster_type=TABLE,
+    group_name="targets",
+    kinds={"duckdb", "polars"},
+    owners=OWNERS,
+    io_manager_key="warehouse_io_manager",
+    check_specs=[
+        checks.schema_and_keys("target_findings", "year", "finding_id"),
+        checks.blocking(
+            "target_findings",
+            "figures_without_faults",
+            "No more figures with faults than allowed: wrong units or signs, swapped or missing "
+            "states, totals against their parts, overlapping age bands, two values for one thing.",
+        ),
+    ],
+)
+def target_findings(
+    context: dg.AssetExecutionContext, published_figures: pl.DataFrame, check_limits: CheckLimits
+) -> dg.MaterializeResult:
+    """Where published figures contradict each other, by figure, file and line.
+
+    Classes are added up to totals, states to the nation with its territories, parts of an age range
+    to the range; amounts are compared with counts, and states and classes with their like. An
+    *error* is a figure that cannot be right beside the others, and stops the build; a *warning* is
+    worth a look; a *note* is a known difference between publications. Nothing is mended.
+    """
+    from l0_pipeline import evidence
+    from l0_pipeline.logic.figure_findings import find
+
+    findings = find(published_figures)
+    by_kind = findings.group_by("severity", "kind").len("findings").sort("severity", "kind")
+    faults = findings.filter(severity="error")
+    for detail in faults["detail"].head(SHOWN):
+        context.log.error(detail)
+    contradictions = (
+        findings.filter(pl.col("kind") == "duplicate")
+        .with_columns(difference=pl.col("gap") / pl.col("expected").abs())
+        .sort(pl.col("difference").abs(), descending=True, nulls_last=True)
+    )
+    return dg.MaterializeResult(
+        value=findings,
+        metadata={
+            "findings": len(findings),
+            "by_kind": evidence.table(by_kind),
+            "faults": evidence.table(faults.select("detail", "file", "line").head(SHOWN)),
+            "worst_contradictions": evidence.table(
+                contradictions.select(
+                    "figure_id", "value", "related", "expected", "difference"
+                ).head(SHOWN)
+            ),
+        },
+        check_results=checks.told(
+            [
+                checks.judge_table(
+                    findings, FINDING_COLUMNS, "year", "finding_id", may_be_empty=True
+                ),
+                checks.judge_limit(
+                    "figures_without_faults",
+                    float(len(faults)),
+                    at_most=float(check_limits.figure_faults),
+                    setting="figure_faults",
+                ),
+            ]
+        ),
+    )
+
+
+@dg.asset(
+    partitions_def=years,
+    dagster_type=TABLE,
+    group_name="targets",
+    kinds={"duckdb", "scipy"},
+    owners=OWNERS,
+    io_manager_key="warehouse_io_manager",
+    check_specs=[
+        checks.schema_and_keys("target_conflicts", "year", "conflict_id", "target_id"),
+        dg.AssetCheckSpec(
+            "no_conflicts",
+            asset="target_conflicts",
+            description="No set of fitted targets is known to exclude each other, and the search "
+            "came to its end. A warning: the loss bends where targets cannot all be met.",
+        ),
+    ],
+)
+def target_conflicts(
+    context: dg.AssetExecutionContext,
+    constraint_matrix: ConstraintMatrix,
+    target_accounting: pl.DataFrame,
+    households: pl.DataFrame,
+    conflict_plan: ConflictPlan,
+    training_run: TrainingRun,
+) -> dg.MaterializeResult:
+    """Small sets of fitted targets that no weights within their bounds can meet together.
+
+    Each is proved by linear programming duality: the `multiplier` of its targets add up to a total
+    that no admissible weights reach. `gap` is by how much a target misses at least, in its own
+    unit, were the others of the set met; `least_error` what the worst of them misses in any case,
+    as a share of its scale. Weights may be up to the `max_weight_ratio` of the training run times
+    the scaled design weights. Also counted: targets that are linear combinations of others.
+    """
+    from l0.survey.dependencies import linear_dependencies
+    from l0.survey.infeasibility import find_conflicts
+    from l0_pipeline import evidence
+    from l0_pipeline.logic.calibration import fitted_problem
+    from l0_pipeline.logic.conflicts import conflict_table, largest_gaps, state_sums
+
+    design = scaled_design_weights(households, residents=population(target_accounting)).to_numpy()
+    problem = fitted_problem(constraint_matrix, target_accounting, design_weights=design)
+    fitted = pl.DataFrame({"target_id": problem.target_names}).join(
+        target_accounting, on="target_id", how="left", maintain_order="left"
+    )
+    areas = fitted["geography"].to_list()
+    dependencies = linear_dependencies(problem, areas=areas)
+    conflicts = find_conflicts(
+        problem,
+        max_weight_ratio=training_run.max_weight_ratio,
+        areas=areas,
+        sums=state_sums(fitted),
+        tolerance=conflict_plan.tolerance,
+        most=conflict_plan.most,
+        seconds=conflict_plan.seconds,
+    )
+    for found in conflicts.found[:SHOWN]:
+        context.log.warning(found.describe())
+    table = conflict_table(
+        conflicts,
+        fitted,
+        year=int(context.partition_key),
+        max_weight_ratio=training_run.max_weight_ratio,
+    )
+    return dg.MaterializeResult(
+        value=table,
+        metadata={
+            "conflicts": len(conflicts.found),
+            "undecided_areas": ", ".join(conflicts.undecided) or "none",
+            "largest_error": conflicts.found[0].least_error if conflicts.found else 0.0,
+            "worst": evidence.table(largest_gaps(table, fitted, rows=SHOWN)),
+            "fitted_targets": len(fitted),
+            "rank": dependencies.rank,
+            "linearly_dependent": len(dependencies.dependent),
+        },
+        check_results=checks.told(
+            [
+                checks.judge_table(
+                    table,
+                    CONFLICT_COLUMNS,
+                    *("year", "conflict_id", "target_id"),
+                    may_be_empty=True,
+                ),
+                dg.AssetCheckResult(
+                    check_name="no_conflicts",
+                    passed=not conflicts.found and not conflicts.undecided,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={
+                        "conflicts": len(conflicts.found),
+                        "undecided": len(conflicts.undecided),
+                    },
+                ),
+            ]
+        ),
+    )
