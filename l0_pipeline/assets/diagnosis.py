@@ -49,22 +49,16 @@ def target_findings(
     findings = find(published_figures)
     by_kind = findings.group_by("severity", "kind").len("findings").sort("severity", "kind")
     faults = findings.filter(severity="error")
-    for detail in faults["detail"].head(SHOWN):
-        context.log.error(detail)
-    contradictions = (
-        findings.filter(pl.col("kind") == "duplicate")
-        .with_columns(difference=pl.col("gap") / pl.col("expected").abs())
-        .sort(pl.col("difference").abs(), descending=True, nulls_last=True)
-    )
+    for file, line, detail in faults.select("file", "line", "detail").head(SHOWN).iter_rows():
+        context.log.error(f"{file}, line {line}: {detail}")
     return dg.MaterializeResult(
         value=findings,
         metadata={
             "findings": len(findings),
             "by_kind": evidence.table(by_kind),
-            "faults": evidence.table(faults.select("detail", "file", "line").head(SHOWN)),
-            "worst_contradictions": evidence.table(
-                contradictions.select(
-                    "figure_id", "value", "related", "expected", "difference"
+            "first": evidence.table(
+                findings.select(
+                    "severity", "kind", "detail", "figure_id", "file", "line", "related"
                 ).head(SHOWN)
             ),
         },
@@ -94,10 +88,10 @@ def target_findings(
     check_specs=[
         checks.schema_and_keys("target_conflicts", "year", "conflict_id", "target_id"),
         dg.AssetCheckSpec(
-            "no_conflicts",
+            "conflicts_are_proved",
             asset="target_conflicts",
-            description="No set of fitted targets is known to exclude each other, and the search "
-            "came to its end. A warning: the loss bends where targets cannot all be met.",
+            description="The stored multipliers prove each conflict, computed again on all "
+            "households.",
         ),
     ],
 )
@@ -121,7 +115,7 @@ def target_conflicts(
     from l0.survey.infeasibility import find_conflicts
     from l0_pipeline import evidence
     from l0_pipeline.logic.calibration import fitted_problem
-    from l0_pipeline.logic.conflicts import conflict_table, largest_gaps, state_sums
+    from l0_pipeline.logic.conflicts import conflict_table, largest_gaps, proved, state_sums
 
     design = scaled_design_weights(households, residents=population(target_accounting)).to_numpy()
     problem = fitted_problem(constraint_matrix, target_accounting, design_weights=design)
@@ -129,31 +123,32 @@ def target_conflicts(
         target_accounting, on="target_id", how="left", maintain_order="left"
     )
     areas = fitted["geography"].to_list()
+    bound = training_run.max_weight_ratio
     dependencies = linear_dependencies(problem, areas=areas)
     conflicts = find_conflicts(
         problem,
-        max_weight_ratio=training_run.max_weight_ratio,
+        max_weight_ratio=bound,
         areas=areas,
         sums=state_sums(fitted),
         tolerance=conflict_plan.tolerance,
         most=conflict_plan.most,
         seconds=conflict_plan.seconds,
     )
-    for found in conflicts.found[:SHOWN]:
-        context.log.warning(found.describe())
     table = conflict_table(
-        conflicts,
-        fitted,
-        year=int(context.partition_key),
-        max_weight_ratio=training_run.max_weight_ratio,
+        conflicts, fitted, year=int(context.partition_key), max_weight_ratio=bound
+    )
+    worst = largest_gaps(table, fitted, rows=SHOWN)
+    context.log.info(
+        f"{len(conflicts.found)} sets of targets exclude each other"
+        + (f"; the worst: {conflicts.found[0].describe()}" if conflicts.found else "")
     )
     return dg.MaterializeResult(
         value=table,
         metadata={
             "conflicts": len(conflicts.found),
-            "undecided_areas": ", ".join(conflicts.undecided) or "none",
+            "areas_not_searched_to_the_end": ", ".join(conflicts.undecided) or "none",
             "largest_error": conflicts.found[0].least_error if conflicts.found else 0.0,
-            "worst": evidence.table(largest_gaps(table, fitted, rows=SHOWN)),
+            "worst": evidence.table(worst),
             "fitted_targets": len(fitted),
             "rank": dependencies.rank,
             "linearly_dependent": len(dependencies.dependent),
@@ -166,14 +161,10 @@ def target_conflicts(
                     *("year", "conflict_id", "target_id"),
                     may_be_empty=True,
                 ),
-                dg.AssetCheckResult(
-                    check_name="no_conflicts",
-                    passed=not conflicts.found and not conflicts.undecided,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={
-                        "conflicts": len(conflicts.found),
-                        "undecided": len(conflicts.undecided),
-                    },
+                checks.judge_equal(
+                    "conflicts_are_proved",
+                    value=proved(table, problem, max_weight_ratio=bound),
+                    wanted=len(conflicts.found),
                 ),
             ]
         ),

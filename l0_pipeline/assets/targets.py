@@ -192,9 +192,11 @@ def target_accounting(
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
 
+    carried = support(constraint_matrix)
     settled = target_logic.settle_roles(
-        targets, support(constraint_matrix), minimum_support=target_plan.minimum_support
+        targets, carried, minimum_support=target_plan.minimum_support
     )
+    contradicting = target_logic.contradictions(settled, carried)
     scaled = settled.with_columns(fit.scales(settled, floors=settings.SCALE_FLOORS))
     rows = in_matrix_order(scaled, constraint_matrix)
     design = scaled_design_weights(households, residents=population(scaled)).to_numpy()
@@ -228,6 +230,8 @@ def target_accounting(
                 )
             ),
             "accounting": evidence.table(by_family),
+            "contradictions": len(contradicting),
+            "worst_contradictions": evidence.table(contradicting.head(15)),
             "initial_errors_by_family": evidence.plot(
                 plots.family_errors(initial_by_family, title="Under the scaled design weights")
             ),

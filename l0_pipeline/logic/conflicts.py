@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from l0.survey.infeasibility import Conflicts
+from l0.survey import CalibrationProblem
+from l0.survey.infeasibility import Conflicts, certified_gap
 from l0_pipeline.logic.figures import NATION, STATES
 from l0_pipeline.logic.tables import CONFLICT_COLUMNS
 
@@ -58,6 +59,23 @@ def conflict_table(
         )
     ]
     return pl.DataFrame(rows, schema={column.name: column.dtype for column in CONFLICT_COLUMNS})
+
+
+def proved(
+    table: pl.DataFrame, problem: CalibrationProblem, *, max_weight_ratio: float | None
+) -> int:
+    """How many conflicts of the table their multipliers prove on all records of the problem."""
+    row = {name: number for number, name in enumerate(problem.target_names)}
+    return sum(
+        certified_gap(
+            problem,
+            [row[name] for name in members["target_id"]],
+            members["multiplier"].to_numpy(),
+            max_weight_ratio=max_weight_ratio,
+        )
+        > 0
+        for members in table.partition_by("conflict_id")
+    )
 
 
 def largest_gaps(table: pl.DataFrame, targets: pl.DataFrame, *, rows: int) -> pl.DataFrame:

@@ -135,6 +135,39 @@ def settle_roles(
     ).select(pl.exclude("row_digest", "fold"), fold=pl.when(wanted).then("fold"))
 
 
+def contradictions(targets: pl.DataFrame, support: pl.DataFrame) -> pl.DataFrame:
+    """Printed totals of one thing with different values, the furthest apart first.
+
+    Two targets are the same thing where their coefficients are the same: no weights meet both.
+
+    Args:
+        targets: settled targets.
+        support: of ``settle_roles``.
+
+    Returns:
+        One row for each target that has the very coefficients of a fitted or held-out one and
+        another value: both, and the ``difference`` to the one used, as a share of it.
+    """
+    compiled = targets.join(support.select("target_id", "row_digest"), on="target_id")
+    carried = compiled.filter(pl.col("support") > 0)
+    used = carried.filter(pl.col("role").is_in(["fitted", "held_out"]))
+    others = carried.join(used.select("target_id"), on="target_id", how="anti")
+    named = ("variable", "measure", "geography", "condition")
+    return (
+        others.join(used, on="row_digest", suffix="_used")
+        .filter(pl.col("value") != pl.col("value_used"))
+        .with_columns(
+            difference=(pl.col("value") - pl.col("value_used")) / pl.col("value_used").abs()
+        )
+        .sort(pl.col("difference").abs(), "target_id", descending=[True, False])
+        .select(
+            *named,
+            *("value_used", "value", "difference", "published_table_used", "published_table"),
+            *("target_id_used", "target_id"),
+        )
+    )
+
+
 def check_variables(variables: pl.DataFrame, *, file: str, columns: set[str]) -> pl.DataFrame:
     """The dictionary of variables, refused where a row could not be compiled.
 

@@ -50,8 +50,11 @@ HYBRID = FitQuality(
 QUALITY = ReleaseQuality(
     households_kept=20_000,
     households_pool=200_576,
+    figures_declared=2_000,
     targets_fitted=1_204,
     targets_held_out=120,
+    targets_benchmark=76,
+    targets_rejected=600,
     population_error=-0.0012,
     released=HYBRID,
 )
@@ -336,10 +339,15 @@ def test_a_dictionary_of_other_tables_is_refused():
         refuse_incomplete_dictionary(pl.DataFrame({"a": [1]}), tables={"households": HOUSEHOLDS})
 
 
-def test_the_quality_of_a_release_is_ten_numbers():
+def test_the_quality_of_a_release_is_thirteen_numbers():
     numbers = QUALITY.numbers()
-    assert len(numbers) == 10
+    assert len(numbers) == 13
     assert numbers["largest_weight_ratio"] == 48.25
+
+
+def test_roles_that_do_not_add_up_to_the_figures_declared_are_refused():
+    with pytest.raises(InputError, match="2000 figures were declared, but the roles .* to 1999"):
+        replace(QUALITY, targets_rejected=599)
 
 
 def test_without_held_out_targets_there_is_no_held_out_number():
@@ -359,7 +367,7 @@ def test_a_source_without_recorded_licence_is_refused():
         licence_of("other")
 
 
-def test_the_summary_shows_place_ten_numbers_and_three_methods_in_eighty_columns():
+def test_the_summary_shows_place_numbers_and_three_methods_in_eighty_columns():
     text = summary_text(
         QUALITY,
         title=DRAFT.title,
@@ -375,16 +383,19 @@ EXPECTED_SUMMARY = """\
 Sparse CPS dataset for 2022
   data/releases/2022-0123456789ab
 
-  Households in the release                           20,000
-  Households in the pool                             200,576
-  Targets fitted                                       1,204
-  Targets held out                                       120
-  Population against the published total               -0.12 %
-  Median error of the fitted targets                    3.10 %
-  Median error of the held-out targets                  6.20 %
-  Fitted targets within 10 %                           87.40 %
-  Effective sample size                                6,120
-  Largest weight ratio (see weight_ratio)               48.2
+  Households in the release                                   20,000
+  Households in the pool                                     200,576
+  Published figures, every one in one of four roles            2,000
+  - fitted                                                     1,204
+  - held out, to judge the fit                                   120
+  - benchmarks, compared only                                     76
+  - rejected, each with its reason                               600
+  Population against the published total                       -0.12 %
+  Median error of the fitted targets                            3.10 %
+  Median error of the held-out targets                          6.20 %
+  Fitted targets within 10 %                                   87.40 %
+  Effective sample size                                        6,120
+  Largest weight ratio (see weight_ratio)                       48.2
 
   Households               Fitted   Held-out    Within   Effective    Largest
   chosen by                median     median      10 %      sample     weight
