@@ -41,16 +41,12 @@ def unseen_errors(
     from l0_pipeline import evidence
     from l0_pipeline.logic import fit, plots
     from l0_pipeline.logic.calibration import problem_of
+    from l0_pipeline.logic.targets import hold_out_fold
 
     design = scaled_design_weights(households, residents=population(target_accounting)).to_numpy()
-    wanted = target_accounting.filter(pl.col("role").is_in(["fitted", "held_out"]))
     scored = []
-    for fold in wanted["fold"].drop_nulls().unique().sort():
-        turned = wanted.with_columns(
-            role=pl.when(pl.col("fold").eq_missing(fold))
-            .then(pl.lit("held_out"))
-            .otherwise(pl.lit("fitted"))
-        )
+    for fold in target_accounting["fold"].drop_nulls().unique().sort():
+        turned = hold_out_fold(target_accounting, fold)
         fitted, unseen = (
             problem_of(role, constraint_matrix, turned, design_weights=design)
             for role in ("fitted", "held_out")

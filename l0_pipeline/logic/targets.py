@@ -135,6 +135,13 @@ def settle_roles(
     ).select(pl.exclude("row_digest", "fold"), fold=pl.when(wanted).then("fold"))
 
 
+def hold_out_fold(targets: pl.DataFrame, fold: int) -> pl.DataFrame:
+    """Settled targets with another fold held out, and the one held out before fitted."""
+    turned = pl.when(pl.col("fold") == fold).then(pl.lit("held_out")).otherwise(pl.lit("fitted"))
+    fittable = pl.col("role").is_in(["fitted", "held_out"])
+    return targets.with_columns(role=pl.when(fittable).then(turned).otherwise("role"))
+
+
 def contradictions(targets: pl.DataFrame, support: pl.DataFrame) -> pl.DataFrame:
     """Printed totals of one thing with different values, the furthest apart first.
 

@@ -346,7 +346,7 @@ def test_the_quality_of_a_release_is_thirteen_numbers():
 
 
 def test_roles_that_do_not_add_up_to_the_figures_declared_are_refused():
-    with pytest.raises(InputError, match="2000 figures were declared, but the roles .* to 1999"):
+    with pytest.raises(InputError, match=r"2000 figures were declared, but the roles .* to 1999"):
         replace(QUALITY, targets_rejected=599)
 
 

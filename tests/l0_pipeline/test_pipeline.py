@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -168,6 +169,51 @@ def test_a_frontier_is_made_on_demand_with_exact_sizes_and_one_suggested(built: 
     assert sizes.filter("suggested")["budget"].to_list() == [near["budget"].min()]
 
 
+def test_every_fittable_target_is_scored_by_weights_that_have_not_seen_it(built: Build):
+    run = TrainingRun(epochs=6, refit_epochs=3, refit_penalty=0.03)
+    _run(built, "unseen_errors", training_run=run)
+    unseen = pl.read_parquet(built.folder / "data" / "tables" / "unseen_errors" / f"{YEAR}.parquet")
+    roles = _table(built, "target_roles")
+    expected = roles.filter(pl.col("fold").is_not_null())
+    assert unseen["target_id"].to_list() == sorted(expected["target_id"])
+    fitted = roles.filter(pl.col("role") == "fitted", pl.col("fold").is_not_null())
+    assert set(fitted["family"]) <= set(unseen["family"])
+    assert unseen["unseen_error"].is_finite().all()
+
+
+def test_a_matrix_whose_inputs_are_unchanged_is_not_compiled_again(built: Build):
+    with dg.DagsterInstance.ephemeral() as instance:
+        _run(built, "constraint_matrix", instance=instance)
+        latest = instance.get_latest_materialization_event(dg.AssetKey("constraint_matrix"))
+    assert latest.asset_materialization.metadata["compiled"].value is False
+
+
+def test_a_figure_that_cannot_be_right_stops_the_build_and_is_named(built: Build, tmp_path: Path):
+    figures = tmp_path / "figures"
+    shutil.copytree(built.folder / "figures", figures)
+    path = figures / YEAR / "irs_soi_pub1304_table_1_4.csv"
+    lines = path.read_text().splitlines()
+    (line,) = [n for n, text in enumerate(lines) if text.startswith("2022-pub1304-1.4-1061,")]
+    lines[line] = lines[line].replace("738950972000,", "738950972,")
+    path.write_text("\n".join(lines) + "\n")
+    instance = dg.DagsterInstance.ephemeral()
+    with pytest.raises(dg.DagsterAssetCheckFailedError, match="figures_without_faults"):
+        _run(
+            built,
+            *("published_figures", "target_findings", "targets"),
+            instance=instance,
+            figures_source=FiguresSource(
+                figures_dir=str(figures), database=str(tmp_path / "w.duckdb")
+            ),
+            warehouse_io_manager=WarehouseTableIOManager(database=str(tmp_path / "w.duckdb")),
+        )
+    with Warehouse(database=str(tmp_path / "w.duckdb")).reading() as connection:
+        found = connection.sql("from target_findings where severity = 'error'").pl()
+    assert found.select("figure_id", "line", "kind").rows() == [
+        ("2022-pub1304-1.4-1061", line + 1, "thousands")
+    ]
+
+
 def test_a_killed_training_step_goes_on_from_its_last_epoch_to_the_same_weights(
     built: Build, capfd: pytest.CaptureFixture[str]
 ):
@@ -243,9 +289,9 @@ def test_a_manifest_cannot_state_settings_that_did_not_make_the_tables(
 
 
 def _run(
-    build: Build, asset: str, *, instance: dg.DagsterInstance | None = None, **changed: Any
+    build: Build, *assets: str, instance: dg.DagsterInstance | None = None, **changed: Any
 ) -> None:
-    """One asset on the built inputs, in this process; told to another instance if given."""
+    """These assets on the built inputs, in this process; told to another instance if given."""
     from l0_pipeline import definitions
 
     source = CpsSource(
@@ -272,7 +318,7 @@ def _run(
     with nullcontext(instance) if instance else build.instance() as told:
         dg.materialize(
             definitions.assets,
-            selection=[asset],
+            selection=list(assets),
             partition_key=YEAR,
             resources=usual | changed,
             instance=told,

@@ -9,7 +9,14 @@ import pytest
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.figures import STATES
-from l0_pipeline.logic.targets import ROLES, declare_targets, folds, settle_roles
+from l0_pipeline.logic.targets import (
+    ROLES,
+    contradictions,
+    declare_targets,
+    folds,
+    hold_out_fold,
+    settle_roles,
+)
 from l0_pipeline.resources.figures import FiguresSource
 from l0_pipeline.resources.variables import VariableDictionary
 
@@ -137,6 +144,32 @@ def test_a_figure_that_a_file_asks_to_fit_is_never_held_out_and_wins_over_its_li
         assert roles["n2"] == ("benchmark", "printed twice: f5 is fitted or held out in its place")
     assert _only(variable="losses", role="fitted", note="n") == ("fitted", "asked for: n")
     assert _only(variable="rents", role="fitted", note="n")[0] == "rejected"
+
+
+def test_turning_the_folds_changes_the_roles_of_fittable_targets_alone():
+    rows = [*_many(4, name="n"), {"variable": "losses"}, PERSONS]
+    first, second = (_declare(*rows, share=0.5, fold=fold) for fold in range(2))
+    turned = hold_out_fold(first, 1)
+    assert _held_out(turned) == _held_out(second) != _held_out(first)
+    others = pl.col("fold").is_null()
+    assert turned.filter(others).equals(first.filter(others))
+
+
+def test_two_values_for_one_row_of_coefficients_are_told_furthest_apart_first():
+    names = ["a", "b", "c", "d", "e"]
+    settled = pl.DataFrame(
+        {
+            "target_id": names, "variable": "wages", "measure": "sum", "geography": "US",
+            "condition": "", "value": [100.0, 110.0, 50.0, 7.0, 7.0], "published_table": "T",
+            "role": ["fitted", "benchmark", "benchmark", "held_out", "benchmark"], "support": 40,
+        }
+    )  # fmt: skip
+    support = pl.DataFrame({"target_id": names, "row_digest": ["x", "x", "x", "y", "y"]})
+    found = contradictions(settled, support)
+    assert found.select("target_id_used", "target_id", "difference").rows() == [
+        ("a", "c", -0.5),
+        ("a", "b", 0.1),
+    ]
 
 
 def test_what_is_not_fittable_belongs_to_no_fold():
