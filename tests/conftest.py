@@ -89,7 +89,10 @@ def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 @pytest.fixture(scope="session")
 def built(small_build: Build) -> Build:
     """The small survey with all that a release needs materialized by the command line."""
-    finished = small_build.materialize('not (key:"size_frontier" or key:"unseen_errors")')
+    few_conflicts = '{"resources": {"conflict_plan": {"config": {"most": 4}}}}'
+    finished = small_build.materialize(
+        'not (key:"size_frontier" or key:"unseen_errors")', "--config-json", few_conflicts
+    )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return small_build
 

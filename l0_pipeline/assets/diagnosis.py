@@ -45,6 +45,7 @@ def target_findings(
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic.figure_findings import find
+    from l0_pipeline.logic.figure_relations import sums, with_axes
 
     findings = find(published_figures)
     by_kind = findings.group_by("severity", "kind").len("findings").sort("severity", "kind")
@@ -54,6 +55,7 @@ def target_findings(
     return dg.MaterializeResult(
         value=findings,
         metadata={
+            "sums_checked": sums(with_axes(published_figures))["sum"].n_unique(),
             "findings": len(findings),
             "by_kind": evidence.table(by_kind),
             "first": evidence.table(

@@ -193,7 +193,7 @@ def test_the_checks_page_shows_each_verdict(server: Server, page: Page):
         ("targets", "fitted, held_out, benchmark", None),
         ("target_accounting", "initial_median_error", "roles_by_family"),
         ("target_accounting", "worst_contradictions", "initial_errors_by_family"),
-        ("target_findings", "figures_without_faults", None),
+        ("target_findings", "sums_checked", None),
         ("target_conflicts", "areas_not_searched_to_the_end", None),
         ("build_history", "releases", None),
         ("constraint_matrix", "non_zeros", "support"),
