@@ -134,6 +134,18 @@ def test_what_the_survey_hardly_records_is_compared_and_never_chased():
         assert shown["reason"].str.contains(reason).all(), variable
 
 
+def test_a_zero_that_means_something_else_is_not_fitted():
+    zero = _targets().filter(
+        pl.col("filters").list.len() == 1,
+        variable="standard_deduction",
+        geography="US",
+        value=0,
+    )
+    assert len(zero) == 2
+    assert set(zero["role"]) == {"benchmark"}
+    assert zero["reason"].str.contains("the tax model gives it to all").all()
+
+
 def test_tables_that_lack_an_area_or_have_one_more_say_so():
     lacking = find(_figures(2023)).filter(kind="missing_area")
     acs = lacking.filter(pl.col("file").str.contains("acs")).row(0, named=True)

@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 
 from l0_pipeline.logic.figure_findings import KINDS, SCHEMA, SEVERITIES, find
-from l0_pipeline.logic.figures import COLUMNS
 from l0_pipeline.resources.figures import FiguresSource
 
 FIGURES = Path(__file__).parents[2] / "data" / "figures"
@@ -39,7 +38,8 @@ def _rows(file: str) -> Rows:
 
 def _write(path: Path, rows: Rows) -> None:
     with path.open("w", encoding="utf-8", newline="") as text:
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        columns = next(iter(rows.values())).keys()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows.values())
 
