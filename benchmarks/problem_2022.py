@@ -31,16 +31,21 @@ def load() -> tuple[CalibrationProblem, CalibrationProblem]:
     if not path.exists():
         raise SystemExit(f"{path} is not there: `make run` builds it.")
     matrix = read_matrix(path)
-    with Warehouse().reading() as connection:
-        targets = connection.sql(
-            'select * from target_roles where "year" = $year', params={"year": int(DEFAULT_YEAR)}
-        ).pl()
+    targets = roles()
     weights = DATA_DIR / "tables" / "calibrated_weights" / f"{DEFAULT_YEAR}.parquet"
     design = pl.read_parquet(weights)["scaled_design_weight"].to_numpy()
     fitted, held_out = (
         problem_of(role, matrix, targets, design_weights=design) for role in ("fitted", "held_out")
     )
     return fitted, held_out
+
+
+def roles() -> pl.DataFrame:
+    """Every target of the last build with its role."""
+    with Warehouse().reading() as connection:
+        return connection.sql(
+            'select * from target_roles where "year" = $year', params={"year": int(DEFAULT_YEAR)}
+        ).pl()
 
 
 def quality(

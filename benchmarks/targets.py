@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 import polars as pl
-from problem_2022 import load
+from problem_2022 import load, roles
 
 from l0.survey import CalibrationProblem
 from l0_pipeline.resources.figures import FiguresSource
@@ -99,9 +99,9 @@ def dependencies() -> Measured:
     """Count linear dependencies of the fitted targets."""
     from l0.survey.dependencies import linear_dependencies
 
-    problem, areas = _fitted()
+    problem, rows = _fitted()
     start = time.perf_counter()
-    found = linear_dependencies(problem, areas=areas)
+    found = linear_dependencies(problem, areas=rows["geography"].to_list())
     return time.perf_counter() - start, f"rank {found.rank:,} of {problem.n_targets:,}"
 
 
@@ -109,13 +109,16 @@ def dependencies() -> Measured:
 def conflicts() -> Measured:
     """Look for fitted targets that exclude each other."""
     from l0.survey.infeasibility import find_conflicts
+    from l0_pipeline.logic.conflicts import state_sums
 
-    problem, areas = _fitted()
+    problem, rows = _fitted()
+    areas = rows["geography"].to_list()
     start = time.perf_counter()
     found = find_conflicts(
         problem,
         max_weight_ratio=MAX_WEIGHT_RATIO,
         areas=areas,
+        sums=state_sums(rows),
         tolerance=CONFLICT_TOLERANCE,
         most=CONFLICTS_MOST,
         seconds=CONFLICT_SECONDS,
@@ -127,12 +130,10 @@ def conflicts() -> Measured:
     return time.perf_counter() - start, came_out
 
 
-def _fitted() -> tuple[CalibrationProblem, list[str]]:
+def _fitted() -> tuple[CalibrationProblem, pl.DataFrame]:
     problem, _ = load()
     rows = pl.DataFrame({"target_id": problem.target_names})
-    geography = figures().select("geography", target_id="figure_id")
-    joined = rows.join(geography, on="target_id", how="left", maintain_order="left")
-    return problem, joined["geography"].to_list()
+    return problem, rows.join(roles(), on="target_id", how="left", maintain_order="left")
 
 
 def _run(number: int) -> tuple[float, str, float]:

@@ -90,6 +90,9 @@ CHECKPOINT_DIR = DATA_DIR / "checkpoints"
 # leaves it to three of them
 MINIMUM_SUPPORT = 30
 
+# the furthest true figure is 104 times the survey's own estimate; thousands for units are near 1000
+IMPLAUSIBLE_FACTOR = 300.0
+
 # an error is measured against at least this much: tables print dollars in thousands and counts
 # in tens, and one household of a sparse file stands for some thousands
 SCALE_FLOORS = {"dollars": 1e6, "returns": 1e3, "persons": 1e3, "households": 1e3}
@@ -100,7 +103,6 @@ CONFLICTS_MOST = 50
 CONFLICT_SECONDS = 45.0
 
 # limits of the checks that guard a release
-LIMIT_FIGURE_FAULTS = 0  # a figure in thousands distorts all that it is fitted with
 LIMIT_FITTED_MEDIAN_ERROR = 0.05  # half of what users of published totals call close
 LIMIT_HELD_OUT_MEDIAN_ERROR = 0.10  # unseen totals may miss by twice as much
 LIMIT_SHARE_WITHIN_10PCT = 0.80  # four of five fitted totals are close

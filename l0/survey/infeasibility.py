@@ -171,19 +171,33 @@ def certified_gap(
     exclude each other: one of them is off by ``gap / sum(|multipliers| x scales)`` of its scale,
     and each by ``gap / |multiplier|`` in its units if the others are met.
 
-    The products are made in float64 from the coefficients as they are stored, and the most that
-    their rounding can amount to (its unit x terms x the sum of all sizes) is taken off.
+    The products are made in float64 from the coefficients as they are stored and the multipliers
+    relative to the largest. The most that rounding can amount to (its unit x terms x the sum of
+    all sizes, and the least number x all that it could be multiplied by) is taken off.
 
     Raises:
-        InputError: ratios out of order, positions that are not distinct targets, or multipliers
-            that do not fit them.
+        InputError: ratios out of order, positions that are not distinct targets, multipliers that
+            do not fit them, or a gap beyond float64.
     """
     of_type("problem", problem, CalibrationProblem)
     bounds = _bounds(max_weight_ratio, min_weight_ratio)
     places = _positions("rows", rows, problem.n_targets)
     given = vector("multipliers", multipliers, len(places), "rows")
     members = problem.constraints.tocsr()[places]
-    return _gap(members, problem.values[places], given, bounds, problem.design_weights)
+    largest = float(np.abs(given).max()) or 1.0
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        relative = _gap(
+            members, problem.values[places], given / largest, bounds, problem.design_weights
+        )
+    gap = relative * largest
+    if not math.isfinite(gap):
+        raise InputError(
+            f"The gap of multipliers up to {largest:g} on values up to "
+            f"{np.abs(problem.values[places]).max():g} with weight ratios up to {bounds[1]:g} is "
+            f"beyond float64. Only the proportions of multipliers matter: give smaller ones, or "
+            f"values in a larger unit."
+        )
+    return gap
 
 
 def _gap(
@@ -200,7 +214,12 @@ def _gap(
     reach = (np.maximum(bounds[0] * rates, bounds[1] * rates) * design_weights).sum()
     terms = len(multipliers) + np.count_nonzero(sizes) + 8
     total = np.abs(asked).sum() + bounds[1] * (sizes @ design_weights)
-    return float(asked.sum() - reach - terms * np.finfo(np.float64).eps * total)
+    # a product too small for float64 is off by less than the least number, and so are multipliers
+    factors = 1.0 + np.abs(values).sum()
+    factors += bounds[1] * ((1.0 + abs(exact).sum(axis=0)) @ design_weights)
+    unit = np.finfo(np.float64)
+    lost = terms * (unit.eps * total + unit.smallest_subnormal * factors)
+    return float(asked.sum() - reach - lost)
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,6 +103,9 @@ def published_figures(
     digest = figures_digest(figures_source, variable_dictionary, year)
     publishers = figures.group_by("publisher", "published_table").len()
     lacking = figures_source.without_growth(year, variables=variables)
+    ignored = figures_source.ignored(year)
+    if ignored:
+        context.log.warning(f"neither CSV nor Parquet, not read: {', '.join(ignored)}")
     if lacking:
         context.log.warning(f"growth.csv cannot age {len(lacking)} variables: {', '.join(lacking)}")
     return dg.MaterializeResult(

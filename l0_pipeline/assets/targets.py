@@ -176,6 +176,7 @@ def constraint_matrix(
     ],
 )
 def target_accounting(
+    context: dg.AssetExecutionContext,
     targets: pl.DataFrame,
     constraint_matrix: ConstraintMatrix,
     households: pl.DataFrame,
@@ -185,9 +186,9 @@ def target_accounting(
     """Where every declared target ended, once the matrix shows how many households carry it.
 
     A target without support, or carried by fewer households than the plan asks for, is rejected
-    with that reason. The four roles add up to the figures declared. Beside each: the smallest and
-    the largest error that leaving out one household causes, which no weights of whole households
-    can be finer than. The table `target_roles` of the warehouse.
+    with that reason, and so is one that the survey's own estimate is hundreds of times away from.
+    The four roles add up to the figures declared. Beside each: the smallest and the largest error
+    that leaving out one household causes. The table `target_roles` of the warehouse.
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
@@ -198,15 +199,30 @@ def target_accounting(
     )
     contradicting = target_logic.contradictions(settled, carried)
     scaled = settled.with_columns(fit.scales(settled, floors=settings.SCALE_FLOORS))
-    rows = in_matrix_order(scaled, constraint_matrix)
     design = scaled_design_weights(households, residents=population(scaled)).to_numpy()
+    estimates = constraint_matrix.targets.select("target_id").with_columns(
+        estimate=constraint_matrix.coefficients @ design
+    )
+    plausible = target_logic.reject_implausible(
+        scaled,
+        estimates,
+        factor=target_plan.implausible_factor,
+        floors=settings.SCALE_FLOORS,
+    )
+    refused = len(scaled) - int((plausible["role"] == scaled["role"]).sum())
+    if refused:
+        context.log.warning(
+            f"{refused} targets are rejected as hundreds of times away from the survey's estimate; "
+            "their reason in target_roles begins with 'implausible'"
+        )
+    rows = in_matrix_order(plausible, constraint_matrix)
     steps = one_household(constraint_matrix, design_weights=design, scales=rows["scale"].to_numpy())
-    table = scaled.join(steps, on="target_id", how="left", maintain_order="left").select(
+    table = plausible.join(steps, on="target_id", how="left", maintain_order="left").select(
         names(TARGET_COLUMNS)
     )
     by_family = fit.accounting(table)
     counts = dict(table.group_by("role").len().rows())
-    initial = fit.add_errors(rows, estimates={"design": constraint_matrix.coefficients @ design})
+    initial = fit.add_errors(rows, estimates={"design": estimates["estimate"].to_numpy()})
     initial_error = fit.median_error(initial, weights="design", role="fitted")
     initial_by_family = fit.by_family(initial, weights="design")
     coarse = table.filter(
@@ -220,6 +236,7 @@ def target_accounting(
             **{role: counts.get(role, 0) for role in target_logic.ROLES},
             "families_fitted": len(initial_by_family),
             "one_household_alone_moves_a_tenth": len(coarse),
+            "implausible": refused,
             **({} if initial_error is None else {"initial_median_error": initial_error}),
             "roles_by_family": evidence.plot(
                 plots.bars(

@@ -2,7 +2,8 @@
 
 A figure is multiplied by the growth of its variable between the two years, as ``growth.csv``
 states it with its source, and says so. Classes keep their boundaries in dollars, and every state
-and class grows as the nation does: an aged figure is a stand-in until the figure is printed.
+and class grows as the nation does: an aged figure is a stand-in until the figure is printed, and
+need not add up with what is printed.
 """
 
 from collections.abc import Collection, Mapping
@@ -79,8 +80,8 @@ def age_figures(
 
     Returns:
         ``figures`` with the aged ones appended: value and standard error multiplied by the growth,
-        ``aged_from`` the year they were printed for, ``note`` the series, ``figure_id`` ending
-        in ``-aged-<year>``. A figure without a series for both years is not taken.
+        ``aged_from`` the year they were printed for, the series added to ``note``, ``figure_id``
+        ending in ``-of-<that year>-aged``. A figure without a series for both years is not taken.
     """
     whole = figures
     for other, printed in earlier.items():
@@ -92,13 +93,18 @@ def age_figures(
                 pl.col("value", "standard_error") * factor,
                 aged_from=pl.lit(other, pl.Int64),
                 year=pl.lit(year, pl.Int64),
-                figure_id=pl.format("{}-aged-{}", "figure_id", pl.lit(year)),
-                note=pl.format(
-                    "aged from {} by {}: {}, {}",
-                    pl.lit(other),
-                    factor.round(6),
-                    "growth_publisher",
-                    "growth_table",
+                figure_id=pl.format("{}-of-{}-aged", "figure_id", pl.lit(other)),
+                note=pl.concat_str(
+                    pl.col("note").replace("", None),
+                    pl.format(
+                        "aged from {} by {}: {}, {}",
+                        pl.lit(other),
+                        factor.round(6),
+                        "growth_publisher",
+                        "growth_table",
+                    ),
+                    separator="; ",
+                    ignore_nulls=True,
                 ),
             )
             .select(figures.columns)

@@ -1,5 +1,6 @@
 """Targets that exclude each other, as a table. Imports torch."""
 
+import numpy as np
 import polars as pl
 
 from l0.survey import CalibrationProblem
@@ -7,6 +8,8 @@ from l0.survey.infeasibility import Conflicts, certified_gap
 from l0_pipeline.logic.figures import NATION, STATES
 from l0_pipeline.logic.tables import CONFLICT_COLUMNS
 
+# of a float that is divided and multiplied again
+_ROUNDING = 1e-9
 _CONCEPT = ("variable", "measure", "unit", "condition")
 
 
@@ -64,18 +67,17 @@ def conflict_table(
 def proved(
     table: pl.DataFrame, problem: CalibrationProblem, *, max_weight_ratio: float | None
 ) -> int:
-    """How many conflicts of the table their multipliers prove on all records of the problem."""
+    """How many conflicts of the table are proved by their multipliers to the error it states."""
     row = {name: number for number, name in enumerate(problem.target_names)}
-    return sum(
-        certified_gap(
-            problem,
-            [row[name] for name in members["target_id"]],
-            members["multiplier"].to_numpy(),
-            max_weight_ratio=max_weight_ratio,
-        )
-        > 0
-        for members in table.partition_by("conflict_id")
-    )
+
+    def is_proved(members: pl.DataFrame) -> bool:
+        rows = [row[name] for name in members["target_id"]]
+        multipliers = members["multiplier"].to_numpy()
+        gap = certified_gap(problem, rows, multipliers, max_weight_ratio=max_weight_ratio)
+        proved = gap / float(np.abs(multipliers) @ problem.scales[rows])
+        return proved >= float(members["least_error"][0]) * (1 - _ROUNDING)
+
+    return sum(is_proved(members) for members in table.partition_by("conflict_id"))
 
 
 def largest_gaps(table: pl.DataFrame, targets: pl.DataFrame, *, rows: int) -> pl.DataFrame:

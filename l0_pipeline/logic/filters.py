@@ -117,7 +117,8 @@ def _refuse_empty_range(clauses: Sequence[Clause], *, where: str) -> None:
             f"{where}: {format_filters(clauses)!r} mixes == with a bound on the same column. "
             f"State either one value or a range."
         )
-    if ">=" in value and "<" in value and value[">="] >= value["<"]:
+    ages_below_zero = clauses and clauses[0].column == "age" and value.get("<", 1) <= 0
+    if ages_below_zero or (">=" in value and "<" in value and value[">="] >= value["<"]):
         raise InputError(
             f"{where}: {format_filters(clauses)!r} is an empty range; the lower bound is included "
             f"and the upper is not, so it must be greater."

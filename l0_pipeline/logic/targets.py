@@ -9,6 +9,7 @@ the compiled coefficients show.
 
 import hashlib
 import math
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -99,7 +100,8 @@ def settle_roles(
     """The roles after compilation, when it shows which households carry each target.
 
     A target that too few households carry is rejected. Of several targets with the very same
-    coefficients one stays, the one of the closest definition and then the first by its id; the
+    coefficients one stays: one that a file asks to fit, the one of the closest definition, of the
+    source that wins where one concept is printed twice, the first by its id; the
     others become benchmarks, since no weights could tell them apart: fitting one against another
     would be vain where their values differ, and scoring one on another's fit would be no test.
 
@@ -124,7 +126,8 @@ def settle_roles(
         ("rejected", wanted & (pl.col("support") < minimum_support), pl.format(few, "support")),
     )
     nearest = pl.col("closeness").replace_strict(CLOSENESS, range(len(CLOSENESS)))
-    first = pl.col("target_id").sort_by(nearest, "target_id").first().over("row_digest", wanted)
+    order = (~pl.col("reason").str.starts_with(_ASKED), nearest, _precedence, "target_id")
+    first = pl.col("target_id").sort_by(*order).first().over("row_digest", wanted)
     return _overrule(
         carried,
         (
@@ -133,6 +136,37 @@ def settle_roles(
             pl.format("the same coefficients as {}, which is used in its place", first),
         ),
     ).select(pl.exclude("row_digest", "fold"), fold=pl.when(wanted).then("fold"))
+
+
+def reject_implausible(
+    targets: pl.DataFrame,
+    estimates: pl.DataFrame,
+    *,
+    factor: float,
+    floors: Mapping[str, float],
+) -> pl.DataFrame:
+    """The targets, those that the survey is far away from before any fit rejected.
+
+    Args:
+        targets: settled targets.
+        estimates: ``target_id`` and ``estimate`` under the scaled design weights.
+        factor: how many times the smaller the larger of value and estimate may be.
+        floors: by unit, what the smaller counts for at least.
+    """
+    value, estimate = pl.col("value").abs(), pl.col("estimate").abs()
+    floor = pl.col("unit").replace_strict(floors, return_dtype=pl.Float64)
+    larger, smaller = pl.max_horizontal(value, estimate), pl.min_horizontal(value, estimate)
+    wanted = pl.col("role").is_in(["fitted", "held_out"])
+    far = wanted & (larger > factor * pl.max_horizontal(smaller, floor))
+    told = "implausible: the survey's own estimate is {}, over {} times away; is it in thousands?"
+    return (
+        _overrule(
+            targets.join(estimates, on="target_id", how="left", maintain_order="left"),
+            ("rejected", far, pl.format(told, pl.col("estimate").round(), pl.lit(f"{factor:g}"))),
+        )
+        .with_columns(fold=pl.when(wanted).then("fold"))
+        .drop("estimate")
+    )
 
 
 def hold_out_fold(targets: pl.DataFrame, fold: int) -> pl.DataFrame:
@@ -236,6 +270,9 @@ _same_universe = pl.any_horizontal(
     for records, universes in _UNIVERSES.items()
 )
 
+_counts_persons = pl.col("column").is_in(["persons", "medicaid_persons"])
+# how the reason of a role begins that the file asks for
+_ASKED = "asked for: "
 _asked_to_fit = pl.col("asked").eq_missing("fitted")
 
 _SURVEY_RULES: tuple[Rule, ...] = (
@@ -255,22 +292,47 @@ _SURVEY_RULES: tuple[Rule, ...] = (
         (pl.col("column") == "persons") & ~pl.col("is_age_union"),
         pl.lit("the file tells ages apart only at 6, 13, 18, 21 and 65 years"),
     ),
+    (
+        "rejected",
+        _counts_persons & (pl.col("unit") != "persons"),
+        pl.format("{} is counted in persons, not in {}", "variable", "unit"),
+    ),
+    (
+        "rejected",
+        ~_counts_persons & (pl.col("unit") == "persons"),
+        pl.format("the file does not say which persons of a tax unit have {}", "variable"),
+    ),
+    (
+        "rejected",
+        (pl.col("records") == "everyone") & (pl.col("unit") == "returns"),
+        pl.format("{} is not counted in returns: it is of everyone", "variable"),
+    ),
+    (
+        "rejected",
+        (pl.col("unit") == "households") & (pl.col("column") != "snap_benefit"),
+        pl.lit("only SNAP is kept once a household; all else is of tax units"),
+    ),
     *(
-        (role, pl.col("asked") == role, pl.format("asked for: {}", "note"))
+        (role, pl.col("asked") == role, pl.format(_ASKED + "{}", "note"))
         for role in ("rejected", "benchmark")
     ),
     ("benchmark", (pl.col("closeness") == "different") & ~_asked_to_fit, pl.col("definition")),
 )
 
-# the source that wins where one concept is printed twice: what the file asks to fit, Publication
-# 1304 before the tables by state (final figures before returns processed within the year), years
-# before fiscal years
+# the source that wins where one concept is printed twice: printed figures before aged ones, years
+# before fiscal years, Publication 1304 before the tables by state (final figures before returns
+# processed within the year)
 _precedence = (
-    pl.col("published_table").str.contains("Publication 1304").not_().cast(pl.Int8)
+    pl.col("aged_from").is_not_null().cast(pl.Int8) * 4
     + pl.col("period").str.contains("fiscal").cast(pl.Int8) * 2
-    - _asked_to_fit.cast(pl.Int8) * 4
+    + pl.col("published_table").str.contains("Publication 1304").not_().cast(pl.Int8)
 )
-_winner = pl.col("target_id").sort_by(_precedence, "target_id").first().over(*CONCEPT, "role")
+_winner = (
+    pl.col("target_id")
+    .sort_by(~_asked_to_fit, _precedence, "target_id")
+    .first()
+    .over(*CONCEPT, "role")
+)
 
 _PRINTED_TWICE: tuple[Rule, ...] = (
     (
@@ -359,7 +421,7 @@ def _hold_out(targets: pl.DataFrame, *, share: float, seed: int, fold: int) -> p
             pl.lit(f"fold {fold} of seed {seed}, kept to score the fit on totals it has not seen")
         )
         .when(undecided & _asked_to_fit)
-        .then(pl.format("asked for: {}", "note"))
+        .then(pl.format(_ASKED + "{}", "note"))
         .when(undecided)
         .then(pl.format("{} definition: {}", "closeness", "definition"))
         .otherwise("reason"),

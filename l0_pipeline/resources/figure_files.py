@@ -46,6 +46,11 @@ def read_text(path: Path, *, columns: Sequence[str]) -> pl.DataFrame:
             f"{path} is empty. Its first line must be {','.join(columns)}; or remove the file."
         )
     header, *rows = _split(text, path=path)
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        raise InputError(
+            f"{path}, line 1: one field, {header[0][:60]!r}. Save the file with commas between "
+            "fields."
+        )
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise InputError(f"{path}, line 1: columns {repeated} appear more than once. Keep one.")

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from l0_pipeline.logic.ageing import GROWTH, age_figures, check_growth, without_growth
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.figure_findings import find
 from l0_pipeline.logic.figures import COLUMNS, combine_figures, validate_figures
 from l0_pipeline.resources.figure_files import read_bytes, read_parquet, read_text
 from l0_pipeline.resources.warehouse import OWN_FIGURES, Warehouse
@@ -72,6 +73,17 @@ class FiguresSource(dg.ConfigurableResource["FiguresSource"]):
             return []
         return without_growth(self._earlier(year, variables), self._growth(variables), year=year)
 
+    def ignored(self, year: int) -> list[str]:
+        """Files in the folder of the year that are neither CSV nor Parquet nor text to read."""
+        folder = Path(self.figures_dir) / str(year)
+        return sorted(
+            path.name
+            for path in folder.iterdir()
+            if not _holds_figures(path)
+            and not path.name.startswith(".")
+            and path.suffix.lower() not in (".md", ".txt")
+        )
+
     def _printed(self, year: int, variables: Collection[str]) -> pl.DataFrame:
         """What was printed for the year itself."""
         figures = []
@@ -94,7 +106,17 @@ class FiguresSource(dg.ConfigurableResource["FiguresSource"]):
         return combine_figures(figures)
 
     def _earlier(self, year: int, variables: Collection[str]) -> dict[int, pl.DataFrame]:
-        return {other: self._printed(other, variables) for other in self._other_years(year)}
+        earlier = {other: self._printed(other, variables) for other in self._other_years(year)}
+        for other, printed in earlier.items():
+            faults = find(printed).filter(severity="error")
+            if len(faults):
+                first = "{file}, line {line}: {detail}".format_map(faults.row(0, named=True))
+                raise InputError(
+                    f"{len(faults)} figures of {other}, which are to be aged to {year}, cannot be "
+                    f"right beside the others; the first is in {first} Mend them, or take {other} "
+                    "out of age_from."
+                )
+        return earlier
 
     def _other_years(self, year: int) -> list[int]:
         if year in self.age_from:

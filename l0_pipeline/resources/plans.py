@@ -34,6 +34,11 @@ class TargetPlan(dg.ConfigurableResource["TargetPlan"]):
         ge=1,
         description="Targets that fewer households contribute to are rejected.",
     )
+    implausible_factor: float = Field(
+        default=settings.IMPLAUSIBLE_FACTOR,
+        gt=1,
+        description="Targets that many times away from the survey's own estimate are rejected.",
+    )
     seed: int = Field(
         default=settings.SEED, ge=0, description="Seed of the lot that holds targets out."
     )
@@ -144,10 +149,9 @@ class CheckLimits(dg.ConfigurableResource["CheckLimits"]):
         ge=1,
         description="Largest weight over scaled design weight.",
     )
-    figure_faults: int = Field(
-        default=settings.LIMIT_FIGURE_FAULTS,
-        ge=0,
-        description="Most published figures that cannot be right beside the others.",
+    accepted_findings: list[str] = Field(
+        default=[],
+        description="Errors of target_findings that were looked at and are right, by finding_id.",
     )
     held_out_targets: int = Field(
         default=settings.LIMIT_HELD_OUT_TARGETS,

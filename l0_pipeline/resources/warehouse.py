@@ -15,7 +15,7 @@ from pydantic import Field
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.resources import warehouse_file, warehouse_tables
-from l0_pipeline.settings import WAREHOUSE
+from l0_pipeline.settings import WAREHOUSE, YEARS
 
 # assets whose table has another name
 TABLES = {"published_figures": "figures", "target_accounting": "target_roles"}
@@ -88,10 +88,12 @@ class Warehouse(dg.ConfigurableResource["Warehouse"]):
     def own_figures(self, year: int) -> pl.DataFrame | None:
         """The user's own figures of a year, every column as text, by ``figure_id``.
 
-        A row whose year cannot be read is given with every year: whoever checks the rows sees it.
+        A row whose year cannot be read or is none of ``settings.YEARS`` belongs to no build: it is
+        given with every year, so that whoever checks the rows sees it.
 
         Returns:
-            The rows of the table ``own_figures``; None where there are none, no table or no file.
+            The rows of the table or view ``own_figures``, in upper or lower case, of the schema
+            main; None where there are none, no table or no file.
 
         Raises:
             InputError: the file cannot be read, or the table has no column figure_id or year.
@@ -101,13 +103,15 @@ class Warehouse(dg.ConfigurableResource["Warehouse"]):
         with self.reading() as connection:
             if not warehouse_tables.holds(connection, OWN_FIGURES):
                 return None
+            others = [int(other) for other in YEARS if int(other) != year]
             # the only name in this text is a constant
             of_year = (
-                f'from {OWN_FIGURES} where coalesce(try_cast("year" as bigint), $year) = $year'
+                f"from {OWN_FIGURES} "
+                'where list_contains($others, try_cast("year" as bigint)) is not true'
             )
             as_text = f"select cast(columns(*) as varchar) {of_year} order by figure_id"
             try:
-                rows: pl.DataFrame = connection.sql(as_text, params={"year": year}).pl()
+                rows: pl.DataFrame = connection.sql(as_text, params={"others": others}).pl()
             except duckdb.Error as refused:
                 raise InputError(
                     f"Table {OWN_FIGURES} of {self.database} cannot be read: {refused} It needs "

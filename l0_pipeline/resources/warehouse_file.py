@@ -13,8 +13,8 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +23,8 @@ import duckdb
 from l0_pipeline.logic.errors import InputError
 
 _RETRY_SECONDS = 0.05
+# in DuckDB's refusal of a log whose changes the file has had since
+_OLD_LOG = "WAL was created for an older version of this database"
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def reading(path: Path, *, wait_seconds: float) -> Iterator[duckdb.DuckDBPyConne
     Raises:
         InputError: the file does not exist, is no DuckDB file, or stayed open for writing.
     """
-    connection = _wait_for(lambda: _attach(path, "read_only"), path, wait_seconds=wait_seconds)
+    connection = _wait_for(path, wait_seconds=wait_seconds)
     try:
         yield connection
     finally:
@@ -47,7 +49,9 @@ def reading(path: Path, *, wait_seconds: float) -> Iterator[duckdb.DuckDBPyConne
 def writing(path: Path, *, wait_seconds: float) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection whose changes are put in place together at the end, or none of them.
 
-    A process that ends in the middle leaves a copy behind, which the next writer removes.
+    A process that ends in the middle leaves a copy behind, which the next writer removes. One that
+    ends after the copy is in place may leave the log of the earlier file, which it has taken in;
+    DuckDB refuses the file with it, and whoever opens it next through here removes the log.
 
     Args:
         path: the DuckDB file; made, with its folder, where there is none.
@@ -63,6 +67,7 @@ def writing(path: Path, *, wait_seconds: float) -> Iterator[duckdb.DuckDBPyConne
         place.parent.mkdir(parents=True, exist_ok=True)
         with _turn(place, wait_seconds=wait_seconds):
             _remove(copy)
+            _remove_old_log(place)
             try:
                 with _copied(place, copy, wait_seconds=wait_seconds):
                     with _changed_whole(copy) as connection:
@@ -98,18 +103,42 @@ def _detach(connection: duckdb.DuckDBPyConnection) -> None:
     connection.close()
 
 
-def _wait_for(
-    opening: Callable[[], duckdb.DuckDBPyConnection], path: Path, *, wait_seconds: float
-) -> duckdb.DuckDBPyConnection:
+def _wait_for(path: Path, *, wait_seconds: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            return opening()
+            return _opened(path)
         except duckdb.Error as refused:
-            held = _who_writes(refused)
-            if not held or time.monotonic() >= deadline:
-                raise _cannot_open(path, refused, held=held) from refused
+            passes = _who_writes(refused) or _is_old_log(refused)
+            if not passes or time.monotonic() >= deadline:
+                raise _cannot_open(path, refused) from refused
         time.sleep(_RETRY_SECONDS)
+
+
+def _opened(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        return _attach(path, "read_only")
+    except duckdb.Error as refused:
+        if not _is_old_log(refused):
+            raise
+    place = path.resolve()
+    # whoever has the turn removes the log; a reader may lack the right to
+    with suppress(InputError, OSError), _turn(place, wait_seconds=0):
+        _remove_old_log(place)
+    return _attach(path, "read_only")
+
+
+def _is_old_log(refused: duckdb.Error) -> bool:
+    return _OLD_LOG in str(refused)
+
+
+def _remove_old_log(place: Path) -> None:
+    """Only in one's turn: with the log there nobody else can open the file, so it stays old."""
+    try:
+        _detach(_attach(place, "read_only"))
+    except duckdb.Error as refused:
+        if _is_old_log(refused):
+            _log(place).unlink(missing_ok=True)
 
 
 def _who_writes(refused: duckdb.Error) -> str:
@@ -118,11 +147,16 @@ def _who_writes(refused: duckdb.Error) -> str:
     return "Another process" if "Could not set lock" in str(refused) else ""
 
 
-def _cannot_open(path: Path, refused: duckdb.Error, *, held: str) -> InputError:
-    if held:
+def _cannot_open(path: Path, refused: duckdb.Error) -> InputError:
+    if held := _who_writes(refused):
         move = (
             f"{held} has the file open for writing: close it there, its changes are kept. "
             f"To look at tables while builds run, open the file read-only."
+        )
+    elif _is_old_log(refused):
+        move = (
+            f"The file has what is in the log {_log(path.resolve())}, which a writer that was "
+            f"killed left. Leave the file where it is and move the log away."
         )
     else:
         move = (
@@ -202,7 +236,7 @@ def _changed_whole(copy: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def _put_in_place(copy: Path, place: Path) -> None:
     _sync(copy)
     copy.replace(place)
-    # the copy has what was in the log; DuckDB refuses a log of an older file, should we end here
+    # the copy has what was in the log; should we end here, _remove_old_log goes on
     _log(place).unlink(missing_ok=True)
     _sync(place.parent)
 

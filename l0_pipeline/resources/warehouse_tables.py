@@ -84,7 +84,7 @@ def make(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def holds(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Whether the file has a table or view of that name."""
+    """Whether the main schema has a table or view of that name, which is in lower case."""
     return name in _columns(connection)
 
 
@@ -144,9 +144,10 @@ def _sql(name: str) -> str:
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
-    """Type by column by table, of the main schema, views among them."""
+    """Type by column by table, of the main schema, views among them; table names in lower case."""
     rows = connection.execute(
-        "select table_name, column_name, data_type from duckdb_columns() "
+        # as DuckDB compares them
+        "select lower(table_name), column_name, data_type from duckdb_columns() "
         "where database_name = current_database() and schema_name = 'main' and not internal "
         "order by table_name, column_index"
     ).fetchall()

@@ -1,5 +1,6 @@
 """Laws of aged figures: the stated growth, marked, and never in place of a printed figure."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -45,7 +46,7 @@ def test_a_figure_grows_as_its_series_and_says_so():
     assert figure["value"] == pytest.approx(210)
     assert figure["standard_error"] == pytest.approx(4.2)
     assert (figure["year"], figure["aged_from"]) == (2023, 2022)
-    assert figure["figure_id"] == "w-aged-2023"
+    assert figure["figure_id"] == "w-of-2022-aged"
     assert figure["note"] == "aged from 2022 by 1.05: IRS, Table 1"
     assert figure["file"] == "2022/a.csv"
 
@@ -115,6 +116,25 @@ def test_states_of_2022_stand_in_for_those_that_2023_does_not_print(tmp_path: Pa
     assert figures["figure_id"].is_unique().all()
     assert "growth.csv" in ageing.file_digests(2023)
     assert ageing.digest(2023) != plain.digest(2023)
+
+
+def test_a_figure_keeps_its_own_note_when_it_is_aged():
+    noted = _figures(WAGES | {"note": "late filers are out"})
+    aged = age_figures(PRINTED, {2022: noted}, WAGE_GROWTH, year=2023)
+    assert aged["note"][-1] == "late filers are out; aged from 2022 by 1.05: IRS, Table 1"
+
+
+def test_figures_with_faults_are_not_aged(tmp_path: Path):
+    folder = tmp_path / "figures"
+    shutil.copytree(PROJECT_DIR / "data" / "figures", folder)
+    path = folder / "2022" / "irs_soi_pub1304_table_1_4.csv"
+    text = path.read_text()
+    assert ",9738950972000," in text
+    path.write_text(text.replace(",9738950972000,", ",9738950972,"))
+    none = str(tmp_path / "none.duckdb")
+    source = FiguresSource(figures_dir=str(folder), database=none, age_from=[2022])
+    with pytest.raises(InputError, match=r"2 figures of 2022.*table_1_4\.csv, line 1062: "):
+        source.read(2023, variables=_variables())
 
 
 def test_a_year_cannot_be_aged_to_itself(tmp_path: Path):

@@ -15,6 +15,7 @@ from l0_pipeline.logic.targets import (
     declare_targets,
     folds,
     hold_out_fold,
+    reject_implausible,
     settle_roles,
 )
 from l0_pipeline.resources.figures import FiguresSource
@@ -144,6 +145,63 @@ def test_a_figure_that_a_file_asks_to_fit_is_never_held_out_and_wins_over_its_li
         assert roles["n2"] == ("benchmark", "printed twice: f5 is fitted or held out in its place")
     assert _only(variable="losses", role="fitted", note="n") == ("fitted", "asked for: n")
     assert _only(variable="rents", role="fitted", note="n")[0] == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"measure": "count", "unit": "persons"},
+            "does not say which persons of a tax unit have wages",
+        ),
+        (PERSONS | {"unit": "returns"}, "population is counted in persons, not in returns"),
+        (PERSONS | {"measure": "sum", "unit": "dollars"}, "counted in persons, not in dollars"),
+        ({"measure": "count", "unit": "households"}, "only SNAP is kept once a household"),
+    ],
+)
+def test_a_unit_that_the_column_does_not_count_is_rejected(row: dict[str, object], said: str):
+    role, reason = _only(**row)
+    assert role == "rejected"
+    assert said in reason
+
+
+def test_what_a_file_asks_to_fit_is_fitted_after_compilation_too():
+    asked = {"figure_id": "z", "role": "fitted", "note": "ours", "family": "own"}
+    targets = _declare({"variable": "interest"}, asked, share=0.5, fold=1)
+    same = pl.DataFrame({"target_id": ["f0", "z"], "support": 50, "row_digest": "one"})
+    roles = dict(settle_roles(targets, same, minimum_support=30).select("target_id", "role").rows())
+    assert roles == {"f0": "benchmark", "z": "fitted"}
+
+
+def test_of_equal_coefficients_the_final_source_stays():
+    other = {"published_table": PUBLICATION, "filters": "agi < 9000000000"}
+    rows = [{"published_table": HISTORIC}, other]
+    same = pl.DataFrame({"target_id": ["f0", "f1"], "support": 50, "row_digest": "one"})
+    settled = settle_roles(_declare(*rows), same, minimum_support=30)
+    assert dict(settled.select("target_id", "role").rows()) == {"f0": "benchmark", "f1": "fitted"}
+
+
+@pytest.mark.parametrize(
+    ("value", "estimate", "role"),
+    [
+        (3_000.0, 3_100_000.0, "rejected"),
+        (3_000.0, 300_000.0, "fitted"),
+        (-164e9, -2.2e9, "fitted"),
+        (2e9, 0.0, "rejected"),
+        (2e3, 0.0, "fitted"),
+    ],
+)
+def test_a_target_hundreds_of_times_away_from_the_survey_is_rejected(
+    value: float, estimate: float, role: str
+):
+    targets = pl.DataFrame(
+        {"target_id": ["t", "b"], "value": value, "unit": "dollars",
+         "role": ["fitted", "benchmark"], "reason": "r", "fold": 3}
+    )  # fmt: skip
+    estimates = pl.DataFrame({"target_id": ["t", "b"], "estimate": estimate})
+    judged = reject_implausible(targets, estimates, factor=300, floors={"dollars": 1e3})
+    assert judged["role"].to_list() == [role, "benchmark"]
+    assert judged["reason"][0].startswith("implausible" if role == "rejected" else "r")
 
 
 def test_turning_the_folds_changes_the_roles_of_fittable_targets_alone():
