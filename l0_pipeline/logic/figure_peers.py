@@ -1,7 +1,8 @@
 """Figures in no sum, judged by their peers: the other areas, and the neighbouring classes.
 
 Over the areas a figure is divided by the figures that run most nearly in proportion to it; along
-classes it is held against the classes beside it. Differences are natural logarithms.
+classes it is held against the classes beside it. Peers confirm nothing, so that every finding is
+a warning. Differences are natural logarithms.
 """
 
 import math
@@ -9,7 +10,7 @@ import math
 import numpy as np
 import polars as pl
 
-from l0_pipeline.logic.figure_relations import AXES, SERIES, lower_bound
+from l0_pipeline.logic.figure_relations import AXES, SERIES, lower_bound, may_be_negative
 from l0_pipeline.logic.figure_sums import THOUSAND, Finding, Ledger
 from l0_pipeline.logic.figures import STATES
 
@@ -19,10 +20,8 @@ CONCEPT = (*SERIES, *(axis for axis in AXES if axis != "geography"))
 # 200-fold: a factor of 1000 with room for what differs among peers, up to 120-fold for the
 # children of CHIP in Minnesota, who are nearly all in Medicaid
 _FAR = math.log(200)
-# usual distances that two exchanged areas must be from proportion; no pair of the real figures
-# reaches the first, and the second leaves room for new years
+# usual distances that two exchanged areas must be from proportion: no pair of the real figures is
 _UNUSUAL = 6
-_SURELY = 8
 _NEAREST = 3
 _NORMAL_SPREAD = 1.4826  # standard deviations in a median absolute deviation
 
@@ -107,7 +106,7 @@ def _one_thousand(row: int, distance: float, peers: str, ledger: Ledger) -> list
         return []
     return [
         Finding(
-            "thousands", "error", row, (), expected,
+            "thousands", "warning", row, (), expected,
             f"read {value:,.10g}, about {math.exp(abs(distance)):,.0f} times "
             f"{'more' if distance > 0 else 'less'} than {peers} let expect: "
             f"{'dollars in thousands twice over' if distance > 0 else 'thousands'}, not the unit "
@@ -130,10 +129,9 @@ def _exchanged(
         exchange = {pair[0]: ledger.value[pair[1]], pair[1]: ledger.value[pair[0]]}
         if _breaks(ledger, exchange):
             continue
-        sure = np.abs(unlike[[one, other]]).min() > _SURELY * spread
         found += [
             Finding(
-                "swapped_areas", "error" if sure else "warning", row, (beside,), exchange[row],
+                "swapped_areas", "warning", row, (beside,), exchange[row],
                 f"areas {STATES[here]} and {STATES[there]} seem to have exchanged their values: "
                 f"beside the figures that run in proportion they are {_times(unlike[here])} and "
                 f"{_times(unlike[there])} what is usual. Compare the two rows with the "
@@ -170,12 +168,13 @@ def _along_classes(cells: pl.DataFrame, ledger: Ledger) -> list[Finding]:
 
 
 def _lone_negatives(cells: pl.DataFrame, ledger: Ledger) -> list[Finding]:
-    """The only negative amount among at least ten of its series."""
+    """The only negative amount among at least ten of its series, where losses are not meant."""
     lone = (
         cells.select("row", *SERIES, "value")
         .with_columns(value=pl.Series(ledger.value))
         .filter(
             pl.col("value") < 0,
+            ~may_be_negative(cells),
             (pl.col("value") < 0).sum().over(SERIES) == 1,
             (pl.col("value") > 0).sum().over(SERIES) >= 10,
         )
@@ -185,7 +184,7 @@ def _lone_negatives(cells: pl.DataFrame, ledger: Ledger) -> list[Finding]:
         if not _breaks(ledger, {row: -value}):
             found.append(
                 Finding(
-                    "sign", "error", row, (), -value,
+                    "sign", "warning", row, (), -value,
                     f"read {value:,.10g}, the only negative amount of its table and variable. "
                     "Compare the row with the publication.",
                 )

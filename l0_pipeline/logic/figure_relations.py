@@ -57,15 +57,19 @@ def sums(cells: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         ``sum`` (its number), ``axis``, ``row`` and ``coefficient`` of the member (1.0 for the
-        total, which comes first, -1.0 for a part, 1.0 for a part that is taken away) and
-        ``slack``: how far coefficients times values may miss zero by rounding alone.
+        total, which comes first, -1.0 for a part, 1.0 for a part that is taken away),
+        ``slack``: how far coefficients times values may miss zero by rounding alone, and ``open``:
+        whether the total may exceed the parts, as a nation with territories that are not printed.
+        Figures that may be negative make no open sums: their territories may also take away.
     """
+    judged = cells.select("row", negative=may_be_negative(cells)).join(_rounding(cells), on="row")
     return _members(cells, _ARITHMETIC).join(
-        _rounding(cells), on="row", how="left", maintain_order="left", validate="m:1"
+        judged, on="row", how="left", maintain_order="left", validate="m:1"
     ).with_columns(
         # half a unit a member by rounding alone; Historic Table 2 needs up to 0.8
-        slack=pl.col("rounding").max().over("sum") * pl.len().over("sum")
-    ).drop("rounding")  # fmt: skip
+        slack=pl.col("rounding").max().over("sum") * pl.len().over("sum"),
+        open=(pl.col("axis") == "geography") & (pl.len().over("sum") == len(STATES) + 1),
+    ).remove(pl.col("open") & pl.col("negative")).drop("rounding", "negative")  # fmt: skip
 
 
 def stray_bands(cells: pl.DataFrame) -> pl.DataFrame:
@@ -75,6 +79,19 @@ def stray_bands(cells: pl.DataFrame) -> pl.DataFrame:
         As ``sums``, without slack: the stray band first, then every band that it cuts.
     """
     return _members(cells, dict.fromkeys(NUMERIC_COLUMNS, _strays))
+
+
+def may_be_negative(cells: pl.DataFrame) -> pl.Series:
+    """Which of the figures of ``with_axes`` true tables print below zero: incomes net of losses.
+
+    All that are named so, and in a class of income that starts at or below zero also adjusted
+    gross income and business income.
+    """
+    labels = cells["agi"].unique().to_list()
+    low = [label for label in labels if label and lower_bound(label) <= 0]
+    net = pl.col("variable").str.ends_with("_less_loss")
+    income = pl.col("variable").is_in(["adjusted_gross_income", "business_net_income"])
+    return cells.select(net | income & pl.col("agi").is_in(low)).to_series()
 
 
 def lower_bound(label: str) -> float:

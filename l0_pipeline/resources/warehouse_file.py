@@ -67,7 +67,8 @@ def writing(path: Path, *, wait_seconds: float) -> Iterator[duckdb.DuckDBPyConne
         place.parent.mkdir(parents=True, exist_ok=True)
         with _turn(place, wait_seconds=wait_seconds):
             _remove(copy)
-            _remove_old_log(place)
+            if _log(place).exists():
+                _remove_old_log(place)
             try:
                 with _copied(place, copy, wait_seconds=wait_seconds):
                     with _changed_whole(copy) as connection:

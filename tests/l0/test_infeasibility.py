@@ -148,6 +148,36 @@ def test_the_gap_is_the_least_over_all_corners_and_not_above_it(ratios):
     assert least - 1e-11 <= gap <= least
 
 
+@pytest.mark.parametrize("size", [1e-320, 1e-310, 1e-200, 1e-10, 1e10, 1e200])
+def test_the_gap_is_in_proportion_to_the_multipliers_however_small_or_large(size):
+    draw = np.random.default_rng(11)
+    problem = problem_of(draw.random((2, 6)), np.array([1.0, 1e5]))
+    multipliers = np.array([-1.0, 0.25])
+    gap = certified_gap(problem, [0, 1], multipliers, max_weight_ratio=3.0)
+    assert gap > 0
+    scaled = certified_gap(problem, [0, 1], multipliers * size, max_weight_ratio=3.0)
+    assert scaled == pytest.approx(gap * size, rel=1e-3 if size < 1e-315 else 1e-12, abs=0.0)
+
+
+@pytest.mark.parametrize("multipliers", [[1e-310, 0.0], [1.0, 0.0], [1e-310, 1.0], [5e-324, 1e300]])
+def test_products_too_small_for_float64_prove_nothing(multipliers):
+    # half the design weight meets the first; no household that may be kept counts in the second
+    problem = problem_of([[1e-15, 0.0], [0.0, 1.0]], [0.5, 0.0], [1e15, 0.0])
+    assert certified_gap(problem, [0, 1], multipliers, max_weight_ratio=None) <= 0
+
+
+def test_multipliers_of_zero_prove_nothing():
+    gap = certified_gap(two_households(), [0, 1], [0.0, 0.0], max_weight_ratio=30.0)
+    assert -1e-300 < gap <= 0
+
+
+def test_a_gap_beyond_float64_is_refused_with_the_next_move():
+    for values, multipliers in (([1e300, 1.0], [1e100, 1.0]), ([1e308, 1e308], [1.0, 1.0])):
+        problem = problem_of([[1, 1], [10, 20]], values)
+        with pytest.raises(InputError, match=r"beyond float64.*give smaller ones"):
+            certified_gap(problem, [0, 1], multipliers, max_weight_ratio=30.0)
+
+
 def test_a_least_weight_ratio_alone_can_make_targets_exclude_each_other():
     # ten of each household at least: the other five people have an income of 100 at most
     problem = problem_of([[1, 1], [10, 20]], [25.0, 450.0])

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from l0_pipeline.logic.figure_findings import KINDS, SCHEMA, SEVERITIES, find
+from l0_pipeline.logic.figures import NATION, STATES
 from l0_pipeline.resources.figures import FiguresSource
 
 FIGURES = Path(__file__).parents[2] / "data" / "figures"
@@ -172,9 +173,11 @@ def test_two_areas_exchanged_are_both_named(found: pl.DataFrame, planted: dict[s
 
 
 def test_an_area_that_one_concept_of_a_table_lacks_is_named(found: pl.DataFrame):
-    (detail,) = _of(found, "missing_area")["detail"]
     gone = _rows("cms_medicaid_chip_enrollment.csv")["2022-cms-enrollment-0060"]
-    assert f"no figure for area {gone['geography']} in 1 of its 4 concepts" in detail
+    lacking = f"no figure for area {gone['geography']} in 1 of its 4 concepts"
+    here = found.filter(pl.col("detail").str.contains(lacking))
+    # the table prints no nation, so that nothing confirms the area is not suppressed
+    assert here.select("kind", "severity").rows() == [("missing_area", "warning")]
 
 
 def test_one_concept_with_two_values_in_one_table_is_named_with_both_rows(
@@ -224,6 +227,19 @@ def test_findings_are_in_order_and_their_identifiers_unique(found: pl.DataFrame)
     assert set(found["kind"]) <= set(KINDS)
 
 
+@pytest.mark.parametrize("file", [STATE_TABLE, "table_1_2.csv", "table_1_4.csv", "table_2_1.csv"])
+def test_a_table_whose_amounts_are_in_thousands_is_an_error_that_names_the_file(
+    file: str, clean: dict[int, pl.DataFrame]
+):
+    figures = clean[2022]
+    amounts = pl.col("file").str.ends_with(file) & (pl.col("measure") == "sum")
+    scaled = pl.when(amounts).then(pl.col("value") / 1000).otherwise("value")
+    errors = find(figures.with_columns(value=scaled)).filter(severity="error", kind="thousands")
+    ((named, detail),) = errors.select("file", "detail").rows()
+    assert named.endswith(file)
+    assert "Multiply them by 1000" in detail
+
+
 def test_a_whole_file_in_thousands_is_one_finding(clean: dict[int, pl.DataFrame]):
     figures = clean[2023]
     for file in ("usda_fns_snap_monthly.csv", "census_state_population_estimates.csv"):
@@ -246,9 +262,98 @@ def test_figures_in_no_sum_are_judged_by_their_peers(clean: dict[int, pl.DataFra
         .when(pl.col("figure_id") == lone).then(pl.col("value") * 1000)
         .otherwise("value")
     )  # fmt: skip
-    errors = find(changed).filter(severity="error")
-    assert errors["kind"].to_list() == ["thousands", "thousands"]
-    assert errors["figure_id"].to_list() == sorted([wrong, lone])
+    warnings = find(changed).filter(severity="warning", kind="thousands")
+    assert warnings["figure_id"].to_list() == sorted([wrong, lone])
+
+
+def _own(figures: pl.DataFrame) -> pl.DataFrame:
+    """True figures as a file of the user prints them: other publisher, table and identifiers."""
+    return figures.with_columns(
+        pl.format("own-{}", "figure_id").alias("figure_id"),
+        publisher=pl.lit("Agency"),
+        published_table=pl.lit("Own table"),
+        file=pl.lit("2022/own.csv"),
+    )
+
+
+_IN_CLASS = pl.col("filters").str.starts_with("agi")
+_IN_COLORADO = pl.col("geography") == "08"
+TRUE_FILES = {
+    "the nation and 51 areas without territories": (pl.col("filters") == "")
+    & pl.col("geography").is_in([NATION, *STATES]),
+    "51 counts of payers of the alternative minimum tax": (pl.col("filters") == "")
+    & pl.col("geography").is_in(STATES)
+    & (pl.col("variable") == "alternative_minimum_tax")
+    & (pl.col("measure") == "count"),
+    "one national count": (pl.col("filters") == "")
+    & (pl.col("geography") == NATION)
+    & (pl.col("variable") == "alternative_minimum_tax")
+    & (pl.col("measure") == "count"),
+    "ten states": (pl.col("filters") == "") & pl.col("geography").is_in(STATES[:10]),
+    "returns of Colorado with one credit": (pl.col("filters") == "")
+    & _IN_COLORADO
+    & (
+        (pl.col("variable") == "returns")
+        | (pl.col("variable") == "nonrefundable_education_credit") & (pl.col("measure") == "sum")
+    ),
+    "the top class": pl.col("filters") == "agi >= 1000000",
+    "classes without totals": _IN_CLASS & _IN_COLORADO,
+}
+
+
+@pytest.mark.parametrize("rows", TRUE_FILES.values(), ids=TRUE_FILES.keys())
+def test_a_true_file_of_a_part_of_a_table_gives_no_error(
+    rows: pl.Expr, clean: dict[int, pl.DataFrame]
+):
+    nation = clean[2022].filter(pl.col("file").str.contains("pub1304|d5"))
+    table = clean[2022].filter(pl.col("file").str.ends_with(STATE_TABLE))
+    own = _own(table.filter(rows))
+    assert len(own) > 0
+    errors = find(pl.concat([nation, own])).filter(severity="error")
+    assert errors["detail"].to_list() == []
+
+
+def test_a_nation_below_its_areas_is_an_error_where_territories_are_not_printed(
+    clean: dict[int, pl.DataFrame],
+):
+    table = clean[2022].filter(
+        pl.col("file").str.ends_with(STATE_TABLE),
+        pl.col("geography").is_in([NATION, *STATES]),
+        variable="wages_and_salaries", measure="count", filters="",
+    )  # fmt: skip
+    is_nation = pl.col("geography") == NATION
+    low = table.with_columns(value=pl.col("value") * pl.when(is_nation).then(0.98).otherwise(1.0))
+    ((kind, severity, name),) = find(low).select("kind", "severity", "figure_id").rows()
+    assert (kind, severity) == ("total_against_parts", "error")
+    assert name == table.filter(is_nation)["figure_id"].item()
+
+
+def test_a_loss_is_no_wrong_sign_where_true_tables_have_losses(clean: dict[int, pl.DataFrame]):
+    table = clean[2022].filter(
+        pl.col("file").str.ends_with(STATE_TABLE),
+        pl.col("geography").is_in(STATES),
+        filters="agi >= 1000000", measure="sum",
+    )  # fmt: skip
+    loss = pl.when(pl.col("geography") == "56").then(-pl.col("value")).otherwise("value")
+    for variable, kinds in (
+        ("business_net_income_less_loss", []),
+        ("taxable_interest", [("sign", "warning")]),
+    ):
+        own = _own(table.filter(variable=variable)).with_columns(value=loss)
+        assert find(own).select("kind", "severity").rows() == kinds
+
+
+def test_an_area_is_an_error_where_its_nation_and_territories_leave_room_for_it(
+    clean: dict[int, pl.DataFrame],
+):
+    table = clean[2022].filter(
+        pl.col("file").str.ends_with(STATE_TABLE),
+        pl.col("variable").is_in(["returns", "wages_and_salaries"]),
+        measure="count", filters="",
+    )  # fmt: skip
+    gone = (pl.col("variable") == "returns") & (pl.col("geography") == "06")
+    ((kind, severity),) = find(table.remove(gone)).select("kind", "severity").rows()
+    assert (kind, severity) == ("missing_area", "error")
 
 
 def test_aged_figures_are_left_to_the_year_that_printed_them(clean: dict[int, pl.DataFrame]):

@@ -99,6 +99,14 @@ def test_the_nation_is_all_its_areas_and_the_territories_that_the_table_has():
     assert sums(_figures(("US", "", 104.0), *areas[1:])).is_empty()
 
 
+def test_a_nation_beside_its_51_areas_alone_is_an_open_sum_unless_it_may_be_negative():
+    areas = [(area, "", 2.0) for area in STATES]
+    cells = _figures(("US", "", 102.0), *areas)
+    assert sums(cells)["open"].all()
+    assert not sums(_figures(("US", "", 104.0), *areas, ("72", "", 2.0)))["open"].any()
+    assert sums(cells.with_columns(variable=pl.lit("business_net_income_less_loss"))).is_empty()
+
+
 def test_other_tables_other_periods_and_other_universes_do_not_add_up_together():
     cells = _bands("", "agi < 1", "agi >= 1")
     for column in ("published_table", "period", "universe", "unit", "measure", "variable"):

@@ -1,5 +1,6 @@
 """Laws of the warehouse: tables are replaced whole or not at all; readers are never in the way."""
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -396,16 +397,47 @@ def test_a_writer_killed_in_the_middle_leaves_the_earlier_file_and_its_copy_is_r
 
 
 def test_what_a_killed_process_had_committed_is_kept(stored: Warehouse):
-    with _another_process(stored, "own") as owner:
-        assert _line(owner) == "own table made"
-        owner.kill()
-        owner.wait()
-    assert "warehouse.duckdb.wal" in _files(stored)
+    assert _log_of_a_killed_process(stored).exists()
     with _another_process(stored, "reads"):
         _put(stored, TARGETS.head(1))
     assert _files(stored) == ["warehouse.duckdb", "warehouse.duckdb.lock"]
     with stored.reading() as connection:
         assert connection.execute("from own_table").fetchall() == [(7,)]
+
+
+def test_a_log_that_a_killed_writer_had_taken_in_is_removed_by_whoever_opens_the_file_next(
+    stored: Warehouse,
+):
+    log = _log_of_a_killed_writer(stored)
+    old = log.read_bytes()
+    assert_frame_equal(_rows(stored), TARGETS.head(1))
+    assert not log.exists()
+    log.write_bytes(old)
+    with stored.writing() as connection:
+        assert connection.execute("from own_table").fetchall() == [(7,)]
+    assert _files(stored) == ["warehouse.duckdb", "warehouse.duckdb.lock"]
+
+
+def test_a_log_that_a_writer_is_about_to_remove_is_waited_for_and_named(stored: Warehouse):
+    log = _log_of_a_killed_writer(stored)
+    patient = Warehouse(database=stored.database, lock_wait_seconds=30)
+    with Path(f"{stored.database}.lock").open() as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match=r"(?s)cannot be opened.*in the log .*\.wal.*move the"):
+            _rows(stored)
+        assert log.exists()
+        Timer(0.1, log.unlink).start()
+        assert_frame_equal(_rows(patient), TARGETS.head(1))
+
+
+def test_a_log_that_is_newer_than_the_file_is_refused_and_kept(stored: Warehouse):
+    earlier_file = Path(stored.database).read_bytes()
+    _put(stored, TARGETS.head(1))
+    log = _log_of_a_killed_process(stored)
+    Path(stored.database).write_bytes(earlier_file)
+    with pytest.raises(InputError, match="newer version of this database"):
+        _put(stored, TARGETS)
+    assert log.exists()
 
 
 def test_a_link_to_the_file_stays_a_link_and_its_mode_stays(stored: Warehouse, tmp_path: Path):
@@ -473,6 +505,36 @@ def test_own_figures_are_given_as_text_by_year(warehouse: Warehouse):
         warehouse.own_figures(2022)
 
 
+def test_own_figures_of_a_year_that_no_build_has_are_given_with_every_year(warehouse: Warehouse):
+    _put(warehouse, TARGETS)
+    with duckdb.connect(warehouse.database) as owner:
+        owner.execute(
+            "create table Own_Figures as select * from (values "
+            "('a', '2032'), ('b', '202'), ('c', '2O22'), ('d', '2022'), ('e', '2021')) "
+            'as rows (figure_id, "year")'
+        )
+    for year, own in ((2021, "e"), (2022, "d"), (2023, None)):
+        rows = warehouse.own_figures(year)
+        assert rows is not None
+        assert rows["figure_id"].to_list() == sorted(filter(None, ["a", "b", "c", own]))
+
+
+@pytest.mark.parametrize("name", ["Own_Figures", "OWN_FIGURES"])
+def test_own_figures_are_found_in_upper_and_lower_case_in_the_main_schema_only(
+    warehouse: Warehouse, name: str
+):
+    _put(warehouse, TARGETS)
+    with duckdb.connect(warehouse.database) as owner:
+        owner.execute("create schema other")
+        owner.execute(f"create table other.{name} as select 'a' as figure_id, 2022 as \"year\"")
+    assert warehouse.own_figures(2022) is None
+    with duckdb.connect(warehouse.database) as owner:
+        owner.execute(f"create view {name} as select 'b' as figure_id, 2022 as \"year\"")
+    rows = warehouse.own_figures(2022)
+    assert rows is not None
+    assert rows.rows() == [("b", "2022")]
+
+
 @pytest.mark.parametrize("content", [b"", b"year,value\n" * 500])
 def test_a_file_that_is_not_duckdb_is_refused_at_once_and_not_touched(
     warehouse: Warehouse, content: bytes
@@ -515,6 +577,24 @@ def test_every_sql_file_makes_a_table_of_its_name_keyed_by_year_with_every_colum
 
 def _files(warehouse: Warehouse) -> list[str]:
     return sorted(path.name for path in Path(warehouse.database).parent.iterdir())
+
+
+def _log_of_a_killed_writer(stored: Warehouse) -> Path:
+    """Left by one that was killed between the new file and the removal of the log it took in."""
+    log = _log_of_a_killed_process(stored)
+    content = log.read_bytes()
+    _put(stored, TARGETS.head(1))
+    log.write_bytes(content)
+    return log
+
+
+def _log_of_a_killed_process(stored: Warehouse) -> Path:
+    """What it had committed, but not yet moved into the file."""
+    with _another_process(stored, "own") as owner:
+        assert _line(owner) == "own table made"
+        owner.kill()
+        owner.wait()
+    return Path(f"{stored.database}.wal")
 
 
 # what another process does with the file: it says when it has it open, and goes on when told to
