@@ -48,9 +48,10 @@ def find(figures: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         ``SCHEMA``, one row a finding, by severity, kind and ``figure_id``. ``kind`` is one of
-        ``KINDS``; an ``error`` is a fault to mend, a ``warning`` a gap to look at, a ``note`` a
-        known difference. ``related`` are other figures of the finding, ``expected`` is null where
-        nothing says what the value should be, ``gap`` is value - expected in the figure's unit.
+        ``KINDS``; an ``error`` is a fault to mend that a sum or a second source confirms, a
+        ``warning`` a gap to look at, a ``note`` a known difference. ``related`` are other figures
+        of the finding, ``expected`` is null where nothing says what the value should be, ``gap``
+        is value - expected in the figure's unit.
     """
     aged = pl.col("aged_from").is_not_null() if "aged_from" in figures.columns else False
     cells = with_axes(figures.remove(aged))

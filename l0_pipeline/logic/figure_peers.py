@@ -107,7 +107,7 @@ def _one_thousand(row: int, distance: float, peers: str, ledger: Ledger) -> list
     return [
         Finding(
             "thousands", "warning", row, (), expected,
-            f"read {value:,.10g}, about {math.exp(abs(distance)):,.0f} times "
+            f"read {value:,.15g}, about {math.exp(abs(distance)):,.0f} times "
             f"{'more' if distance > 0 else 'less'} than {peers} let expect: "
             f"{'dollars in thousands twice over' if distance > 0 else 'thousands'}, not the unit "
             "stated. Compare the row with the publication.",
@@ -185,7 +185,7 @@ def _lone_negatives(cells: pl.DataFrame, ledger: Ledger) -> list[Finding]:
             found.append(
                 Finding(
                     "sign", "warning", row, (), -value,
-                    f"read {value:,.10g}, the only negative amount of its table and variable. "
+                    f"read {value:,.15g}, the only negative amount of its table and variable. "
                     "Compare the row with the publication.",
                 )
             )  # fmt: skip

@@ -183,7 +183,7 @@ def _one_figure(ledger: Ledger, row: int, kind: str, expected: float, *, sums: i
     )
     return Finding(
         kind, ledger.severity(ledger.touched({row: expected})), row, tuple(related), expected,
-        f"read {value:,.10g}; {what} {_sums(sums)} hold. Compare the row with the publication.",
+        f"read {value:,.15g}; {what} {_sums(sums)} hold. Compare the row with the publication.",
     )  # fmt: skip
 
 
@@ -210,8 +210,8 @@ def _unexplained(ledger: Ledger, broken: list[int]) -> list[Finding]:
                 total,
                 (*(row for row in suspects if row != total), *others),
                 ledger.value[total] - gap,
-                f"the total is {ledger.value[total]:,.10g} and its {len(parts)} parts along "
-                f"{ledger.axis[number]} make {ledger.value[total] - gap:,.10g}; rounding explains "
+                f"the total is {ledger.value[total]:,.15g} and its {len(parts)} parts along "
+                f"{ledger.axis[number]} make {ledger.value[total] - gap:,.15g}; rounding explains "
                 f"{ledger.slack[number]:,.0f}. "
                 + (
                     "Other sums confirm the total, so one of the parts is wrong."

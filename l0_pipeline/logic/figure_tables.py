@@ -184,9 +184,9 @@ def _duplicates(cells: pl.DataFrame) -> Iterator[Finding]:
         yield Finding(
             "duplicate", severity, one["row"], (one["first_row"],), one["first_value"],
             f"{one['variable']}, {one['geography']}, {one['filters'] or 'all'} is "
-            f"{one['value']:,.10g} in {one['published_table']} and {one['first_value']:,.10g} in "
+            f"{one['value']:,.15g} in {one['published_table']} and {one['first_value']:,.15g} in "
             f"{one['first_published_table']}, {difference:.1%} apart. "
-            + ("Keep one of the two rows." if severity == "error" else "One of them is fitted."),
+            + ("Keep one of the two rows." if severity == "error" else "At most one of them is fitted, target_accounting says which."),
         )  # fmt: skip
 
 

@@ -313,14 +313,32 @@ def test_a_true_file_of_a_part_of_a_table_gives_no_error(
     assert errors["detail"].to_list() == []
 
 
-def test_a_nation_below_its_areas_is_an_error_where_territories_are_not_printed(
-    clean: dict[int, pl.DataFrame],
-):
-    table = clean[2022].filter(
+def _wage_earners(figures: pl.DataFrame) -> pl.DataFrame:
+    """The nation and its 51 areas, without the territories."""
+    return figures.filter(
         pl.col("file").str.ends_with(STATE_TABLE),
         pl.col("geography").is_in([NATION, *STATES]),
         variable="wages_and_salaries", measure="count", filters="",
     )  # fmt: skip
+
+
+def test_a_factor_that_closes_the_sum_of_the_51_areas_is_an_error_with_the_exact_row(
+    clean: dict[int, pl.DataFrame],
+):
+    table = _wage_earners(clean[2022])
+    states = table.filter(pl.col("geography") != NATION)["value"].sum()
+    for area, factor in (("06", 0.001), ("56", 1000.0), (NATION, 1000.0)):
+        wrong = pl.col("geography") == area
+        exact = pl.when(pl.col("geography") == NATION).then(states).otherwise("value")
+        figures = table.with_columns(value=exact * pl.when(wrong).then(factor).otherwise(1.0))
+        found = find(figures).select("kind", "severity", "figure_id").rows()
+        assert found == [("thousands", "error", table.filter(wrong)["figure_id"].item())]
+
+
+def test_a_nation_below_its_areas_is_an_error_where_territories_are_not_printed(
+    clean: dict[int, pl.DataFrame],
+):
+    table = _wage_earners(clean[2022])
     is_nation = pl.col("geography") == NATION
     low = table.with_columns(value=pl.col("value") * pl.when(is_nation).then(0.98).otherwise(1.0))
     ((kind, severity, name),) = find(low).select("kind", "severity", "figure_id").rows()
