@@ -64,8 +64,8 @@ class Conflict:
         side = "most" if limit < value else "least"
         # five digits: the last ones of a proof are the solver's
         reach = (
-            f"{name} at {side} {float(f'{limit:.5g}'):,.12g} with weights of "
-            f"{self.weight_ratios[0]:g} to {self.weight_ratios[1]:g} times the design's, "
+            f"{name} is at {side} {float(f'{limit:.5g}'):,.12g} with weights of "
+            f"{self.weight_ratios[0]:g} to {self.weight_ratios[1]:g} times the design's, but "
             f"{value:,.12g} is asked"
         )
         others = [
@@ -73,10 +73,10 @@ class Conflict:
             for name, value in zip(self.names[1:], self.values[1:], strict=True)
         ]
         if not others:
-            return f"No weights bring it nearer: {reach}."
+            return f"Alone, all other targets given up: {reach}."
         more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
         return (
-            f"{', '.join(others[:NAMED])}{more} leave {reach}: one of these {len(self.rows)} "
+            f"With {', '.join(others[:NAMED])}{more} met, {reach}: one of these {len(self.rows)} "
             f"targets is off by at least {self.least_error:.1%} of its scale."
         )
 

@@ -186,7 +186,11 @@ def _duplicates(cells: pl.DataFrame) -> Iterator[Finding]:
             f"{one['variable']}, {one['geography']}, {one['filters'] or 'all'} is "
             f"{one['value']:,.15g} in {one['published_table']} and {one['first_value']:,.15g} in "
             f"{one['first_published_table']}, {difference:.1%} apart. "
-            + ("Keep one of the two rows." if severity == "error" else "At most one of them is fitted, target_accounting says which."),
+            + (
+                "Keep one of the two rows."
+                if severity == "error"
+                else "At most one of them is fitted: target_accounting says which."
+            ),
         )  # fmt: skip
 
 

@@ -47,8 +47,8 @@ def test_a_count_and_a_sum_that_exclude_each_other_are_told_with_the_error_that_
     gaps = dict(zip(conflict.names, conflict.gaps, strict=True))
     assert gaps == pytest.approx({"people": 50.0, "income": 1000.0}, rel=1e-6)
     assert conflict.describe() == (
-        "people = 100 leave income at most 2,000 with weights of 0 to 30 times the design's, "
-        "3,000 is asked: one of these 2 targets is off by at least 20.0% of its scale."
+        "With people = 100 met, income is at most 2,000 with weights of 0 to 30 times the "
+        "design's, but 3,000 is asked: one of these 2 targets is off by at least 20.0% of its scale."
     )
 
 
@@ -60,7 +60,9 @@ def test_one_target_out_of_reach_is_told_with_what_the_weights_reach(value, told
     found = conflicts_of(problem, min_weight_ratio=0.5, max_weight_ratio=3.0)
     [conflict] = found.found
     assert conflict.least_error == pytest.approx(error, rel=1e-9)
-    assert conflict.describe().startswith(f"No weights bring it nearer: people {told} with weights")
+    assert conflict.describe().startswith(
+        f"Alone, all other targets given up: people is {told} with"
+    )
     assert found.set_aside == (0,)
     assert found.undecided == ()
 
