@@ -48,7 +48,8 @@ def test_a_count_and_a_sum_that_exclude_each_other_are_told_with_the_error_that_
     assert gaps == pytest.approx({"people": 50.0, "income": 1000.0}, rel=1e-6)
     assert conflict.describe() == (
         "With people = 100 met, income is at most 2,000 with weights of 0 to 30 times the "
-        "design's, but 3,000 is asked: one of these 2 targets is off by at least 20.0% of its scale."
+        "design's, but 3,000 is asked: one of these 2 targets is off by at least 20.0% of its "
+        "scale."
     )
 
 

@@ -118,7 +118,11 @@ def test_settled_targets_with_their_scale_are_the_described_table():
         target_id=["a", "b"],
         role=["fitted", "rejected"],
         unit=["dollars", "persons"],
-    ).with_columns(closeness=pl.lit("same"), filters=pl.Series([[], []], dtype=FILTERS))
+    ).with_columns(
+        closeness=pl.lit("same"),
+        filters=pl.Series([[], []], dtype=FILTERS),
+        aged_from=pl.lit(None, pl.Int64),
+    )
     support = pl.DataFrame({"target_id": ["a"], "support": [40], "row_digest": ["d"]})
     settled = settle_roles(frame, support, minimum_support=30)
     scaled = settled.with_columns(fit.scales(settled, floors={"dollars": 1e6, "persons": 1e3}))
