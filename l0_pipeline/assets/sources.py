@@ -107,7 +107,9 @@ def published_figures(
     if ignored:
         context.log.warning(f"neither CSV nor Parquet, not read: {', '.join(ignored)}")
     if lacking:
-        context.log.warning(f"growth.csv cannot age {len(lacking)} variables: {', '.join(lacking)}")
+        context.log.warning(
+            f"growth.csv has no series of both years for {len(lacking)} variables and measures: {', '.join(lacking)}"
+        )
     return dg.MaterializeResult(
         value=figures,
         data_version=dg.DataVersion(digest),

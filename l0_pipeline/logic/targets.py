@@ -158,11 +158,18 @@ def reject_implausible(
     larger, smaller = pl.max_horizontal(value, estimate), pl.min_horizontal(value, estimate)
     wanted = pl.col("role").is_in(["fitted", "held_out"])
     far = wanted & (larger > factor * pl.max_horizontal(smaller, floor))
-    told = "implausible: the survey's own estimate is {}, over {} times away; is it in thousands?"
+    told = (
+        "implausible: the survey's own estimate is {}, over {} times away: thousands for units, "
+        "a suppressed cell, or another thing"
+    )
     return (
         _overrule(
             targets.join(estimates, on="target_id", how="left", maintain_order="left"),
-            ("rejected", far, pl.format(told, pl.col("estimate").round(), pl.lit(f"{factor:g}"))),
+            (
+                "rejected",
+                far,
+                pl.format(told, pl.col("estimate").round().cast(pl.Int64), pl.lit(f"{factor:g}")),
+            ),
         )
         .with_columns(fold=pl.when(wanted).then("fold"))
         .drop("estimate")
