@@ -108,7 +108,8 @@ def published_figures(
         context.log.warning(f"neither CSV nor Parquet, not read: {', '.join(ignored)}")
     if lacking:
         context.log.warning(
-            f"growth.csv has no series of both years for {len(lacking)} variables and measures: {', '.join(lacking)}"
+            f"growth.csv has no series of both years for {len(lacking)} variables and measures: "
+            f"{', '.join(lacking)}"
         )
     return dg.MaterializeResult(
         value=figures,
