@@ -89,9 +89,9 @@ def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 @pytest.fixture(scope="session")
 def built(small_build: Build) -> Build:
     """The small survey with all that a release needs materialized by the command line."""
-    few_conflicts = '{"resources": {"conflict_plan": {"config": {"most": 4}}}}'
+    short_search = '{"resources": {"conflict_plan": {"config": {"seconds": 10, "most": 2}}}}'
     finished = small_build.materialize(
-        'not (key:"size_frontier" or key:"unseen_errors")', "--config-json", few_conflicts
+        'not (key:"size_frontier" or key:"unseen_errors")', "--config-json", short_search
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return small_build

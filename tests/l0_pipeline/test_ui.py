@@ -144,8 +144,12 @@ def _show_plot(page: Page, label: str) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_an_analyst_materializes_calibrated_weights_by_clicking(server: Server, page: Page):
+def test_an_analyst_materializes_calibrated_weights_by_clicking(
+    server: Server, page: Page, built: Build
+):
     before = server.latest_run()
+    table = built.folder / "data" / "tables" / "calibrated_weights" / f"{YEAR}.parquet"
+    trained = table.read_bytes()
     page.goto(f"{server.url}/assets/calibrated_weights?view=overview")
     page.get_by_role("button", name="Materialize").first.click()
     dialog = page.get_by_role("dialog")
@@ -163,6 +167,7 @@ def test_an_analyst_materializes_calibrated_weights_by_clicking(server: Server, 
         time.sleep(1)
     assert run
     assert run["status"] == "SUCCESS"
+    assert table.read_bytes() == trained  # the same seed trains the same weights
     page.goto(f"{server.url}/runs/{run['runId']}")
     expect(page.get_by_text("epoch 1000 of 1000").first).to_be_visible()
     _photograph(page, "run")
