@@ -159,7 +159,7 @@ def _pruning(problem: CalibrationProblem, share: float, seed: int) -> np.ndarray
 
 def _random(problem: CalibrationProblem, share: float, seed: int) -> np.ndarray:
     drawn = select_random(problem.design_weights, size=_size(problem, share), seed=seed)
-    return refit(problem, drawn.support, seed=seed).weights
+    return refit(problem, drawn.indices, seed=seed).weights
 
 
 METHODS: dict[str, Method] = {

@@ -68,8 +68,8 @@ def _weights(
     drawn = select_random(design, size=run.budget, seed=seed)
     return {
         "gates": gates.weights,
-        "hybrid": refit(problem, hybrid.support, settings=chosen).weights,
-        "random": refit(problem, drawn.support, settings=chosen).weights,
+        "hybrid": refit(problem, hybrid.indices, settings=chosen).weights,
+        "random": refit(problem, drawn.indices, settings=chosen).weights,
     }
 
 

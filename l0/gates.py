@@ -360,10 +360,10 @@ class HybridGate(nn.Module):
             rank,
             np.ones(self.n_items),
             size=size,
-            gate_share=self.n_l0 / size,
+            gate_count=self.n_l0,
             seed=self.seed if random_seed is None else random_seed,
         )
-        indices = torch.from_numpy(selection.support).to(by_gates.device)
+        indices = torch.from_numpy(selection.indices).to(by_gates.device)
         return _take(data, indices), indices, selection.kind
 
     def get_penalty(self) -> Tensor:

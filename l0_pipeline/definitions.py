@@ -6,13 +6,16 @@ from l0_pipeline import settings
 from l0_pipeline.assets import (
     calibration,
     diagnosis,
+    fit,
     folds,
     frontier,
     history,
     microdata,
     release,
+    replicates,
     selection,
     sources,
+    study,
     targets,
 )
 from l0_pipeline.automation import input_changed, weekly_rebuild
@@ -25,7 +28,9 @@ from l0_pipeline.resources.plans import (
     CheckLimits,
     ConflictPlan,
     FrontierPlan,
+    ReplicatePlan,
     SelectionPlan,
+    StudyPlan,
     TargetPlan,
 )
 from l0_pipeline.resources.release_store import ReleaseStore
@@ -36,7 +41,7 @@ from l0_pipeline.resources.warehouse import Warehouse, WarehouseTableIOManager
 assets = dg.load_assets_from_modules(
     [
         *(sources, microdata, diagnosis, targets, calibration, frontier, folds),
-        *(selection, release, history),
+        *(selection, replicates, study, fit, release, history),
     ]
 )
 
@@ -53,6 +58,8 @@ defs = dg.Definitions(
         "training_run": TrainingRun(),
         "target_plan": TargetPlan(),
         "selection_plan": SelectionPlan(),
+        "replicate_plan": ReplicatePlan(),
+        "study_plan": StudyPlan(),
         "conflict_plan": ConflictPlan(),
         "frontier_plan": FrontierPlan(),
         "check_limits": CheckLimits(),

@@ -11,8 +11,9 @@ def announce(context: dg.HookContext) -> None:
 
 rebuild = dg.define_asset_job(
     "rebuild",
-    # these help to choose a budget and to trust the fit; no release needs them
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets("size_frontier", "unseen_errors"),
+    # these help to choose settings and to trust the fit; no release needs them
+    selection=dg.AssetSelection.all()
+    - dg.AssetSelection.assets("size_frontier", "selection_study", "unseen_errors"),
     description="Source, targets, calibration, selection and release of one target year.",
     hooks={announce},
 )

@@ -239,16 +239,16 @@ def random_households(
     drawn = select_random(design, size=training_run.budget, seed=selection_plan.seed)
     weights = refit(
         problem,
-        drawn.support,
+        drawn.indices,
         loss=training_run.loss,
         settings=training_run.refit(penalty=chosen_penalty(refit_validation)),
         device=choose_device(compute_device.device),
     ).weights
     table = pl.DataFrame(
         {
-            "household_id": households["household_id"].gather(drawn.support),
+            "household_id": households["household_id"].gather(drawn.indices),
             "inclusion_probability": drawn.inclusion_probability,
-            "weight": weights[drawn.support],
+            "weight": weights[drawn.indices],
         }
     )
     return dg.MaterializeResult(

@@ -18,7 +18,7 @@ from l0_pipeline.logic.release.tables import release_descriptions, release_table
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
-from l0_pipeline.resources.plans import CheckLimits, SelectionPlan, TargetPlan
+from l0_pipeline.resources.plans import CheckLimits, ReplicatePlan, SelectionPlan, TargetPlan
 from l0_pipeline.resources.release_store import ReleaseStore, installed_versions
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary, figures_digest
@@ -26,7 +26,8 @@ from l0_pipeline.settings import OWNERS
 
 INPUTS = (
     "raw_cps_extract", "households", "tax_units", "tax_outputs", "calibrated_weights",
-    "random_households", "selected_households", "target_fit", "target_accounting",
+    "random_households", "selected_households", "replicate_weights", "replicate_design",
+    "target_standard_errors", "target_fit", "target_accounting",
 )  # fmt: skip
 
 
@@ -50,6 +51,9 @@ def published_dataset(
     calibrated_weights: pl.DataFrame,
     random_households: pl.DataFrame,
     selected_households: pl.DataFrame,
+    replicate_weights: pl.DataFrame,
+    replicate_design: pl.DataFrame,
+    target_standard_errors: pl.DataFrame,
     target_fit: pl.DataFrame,
     target_accounting: pl.DataFrame,
     cps_source: CpsSource,
@@ -58,6 +62,7 @@ def published_dataset(
     training_run: TrainingRun,
     target_plan: TargetPlan,
     selection_plan: SelectionPlan,
+    replicate_plan: ReplicatePlan,
     check_limits: CheckLimits,
     release_store: ReleaseStore,
 ) -> dg.MaterializeResult:
@@ -90,6 +95,13 @@ def published_dataset(
         provenance.refuse_changed_settings(
             context, asset=asset, training_run=training_run, selection_plan=selection_plan
         )
+    provenance.refuse_changed_settings(
+        context,
+        asset="replicate_weights",
+        training_run=training_run,
+        selection_plan=selection_plan,
+        replicate_plan=replicate_plan,
+    )
     ids = households["household_id"]
     design = calibrated_weights["scaled_design_weight"].to_numpy()
     of_weights = {
@@ -133,10 +145,14 @@ def published_dataset(
         tax_outputs=tax_outputs,
         persons=schema.persons(raw_cps_extract),
         selected_households=selected_households,
+        replicate_weights=replicate_weights,
+        replicate_design=replicate_design,
+        target_standard_errors=target_standard_errors,
         target_fit=target_fit,
         target_accounting=target_accounting,
     )
-    dictionary = data_dictionary(tables, descriptions=release_descriptions(cps_source.source))
+    described = release_descriptions(cps_source.source, replicates=replicate_plan.replicates)
+    dictionary = data_dictionary(tables, descriptions=described)
     title = f"Sparse CPS dataset for {year}"
     published = release_store.publish(
         tables,
@@ -157,7 +173,7 @@ def published_dataset(
             settings=Settings(
                 training=training_run.model_dump(),
                 targets=target_plan.model_dump() | {"age_from": figures_source.age_from},
-                selection=selection_plan.model_dump(),
+                selection=selection_plan.model_dump() | {"replicates": replicate_plan.model_dump()},
                 check_limits=check_limits.model_dump(),
             ),
             seed=training_run.seed,

@@ -1,20 +1,24 @@
 """The households that are released: most chosen by their gates, the rest drawn at random."""
 
 import dagster as dg
-import numpy as np
 import polars as pl
 
 from l0_pipeline import checks, limits, provenance
 from l0_pipeline.io_managers import TABLE
-from l0_pipeline.logic import fit
-from l0_pipeline.logic.design import population, relative_difference
-from l0_pipeline.logic.matrix import ConstraintMatrix, in_matrix_order
-from l0_pipeline.logic.tables import SELECTED_COLUMNS, TARGET_FIT_COLUMNS, descriptions, names
+from l0_pipeline.logic.matrix import ConstraintMatrix
+from l0_pipeline.logic.tables import (
+    SELECTED_COLUMNS,
+    SELECTION_DESIGN_COLUMNS,
+    descriptions,
+)
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.plans import CheckLimits, SelectionPlan
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.settings import OWNERS
+
+# an unbiased estimate lies farther off in one of a million draws
+FARTHEST = 5.0  # standard errors
 
 
 @dg.asset(
@@ -36,7 +40,7 @@ from l0_pipeline.settings import OWNERS
         checks.blocking(
             "selected_households",
             "probabilities_are_known",
-            "Every inclusion probability lies in (0, 1], and is 1 where a gate chose.",
+            "Every inclusion probability lies in (0, 1], and is 1 where a gate was sure.",
         ),
         *(
             checks.blocking("selected_households", name, sentence)
@@ -57,74 +61,65 @@ def selected_households(
 ) -> dg.MaterializeResult:
     """The hybrid: households chosen by gates and households drawn at random, refitted together.
 
-    The best by their gates enter with certainty, given the training run. The others are a simple
-    random sample of what is left, each with the same known chance, and keep something of what no
-    target mentions. Sizes are exact. Weights start from the design's, not from the inverse of
-    these chances, and are refitted on the fitted targets.
+    The best by their gates enter with certainty, given the training run. The others are drawn
+    from what is left of each state, each with a known chance. Sizes are exact. Weights are
+    refitted on the fitted targets, and held near the survey's own shares of what no target
+    mentions.
     """
-    from l0.survey import refit, select_hybrid
-    from l0.survey.device import choose_device
     from l0.survey.weights import effective_sample_size, weight_ratios
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
     from l0_pipeline.logic.calibration import chosen_penalty, fitted_problem
+    from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid, selected_table
+    from l0_pipeline.logic.untargeted import within_area_shares
 
     design = calibrated_weights["scaled_design_weight"].to_numpy()
-    chosen = select_hybrid(
-        calibrated_weights["log_alpha"].fill_null(-np.inf).to_numpy(),
-        design,
+    shares = within_area_shares(households, selection_plan.anchored, design_weights=design)
+    sample = draw_hybrid(
+        calibrated_weights,
+        households,
+        shares,
         size=training_run.budget,
-        gate_share=selection_plan.gate_share,
-        seed=selection_plan.seed,
+        **selection_plan.draw(),
     )
-    weights = refit(
-        fitted_problem(constraint_matrix, target_accounting, design_weights=design),
-        chosen.support,
+    weights = refit_hybrid(
+        shares.anchored(
+            fitted_problem(constraint_matrix, target_accounting, design_weights=design),
+            weight=selection_plan.anchor_weight,
+        ),
+        sample,
+        expansion=selection_plan.expansion,
         loss=training_run.loss,
         settings=training_run.refit(penalty=chosen_penalty(refit_validation)),
-        device=choose_device(compute_device.device),
-    ).weights
+        device=compute_device.device,
+    )
     ratios = weight_ratios(weights, design)
-    table = pl.DataFrame(
-        {
-            "household_id": calibrated_weights["household_id"].gather(chosen.support),
-            "kind": chosen.kind,
-            "inclusion_probability": chosen.inclusion_probability,
-            "scaled_design_weight": design[chosen.support],
-            "weight": weights[chosen.support],
-            "weight_ratio": ratios,
-        }
+    table = selected_table(
+        sample,
+        household_ids=households["household_id"],
+        design_weights=design,
+        weights=weights,
+        weight_ratios=ratios,
     )
-    effective = effective_sample_size(weights)
-    by_state = (
-        table.join(households.select("household_id", "state_fips"), on="household_id")
-        .group_by("state_fips")
-        .agg(l0=(pl.col("kind") == "l0").sum(), random=(pl.col("kind") == "random").sum())
-        .sort("state_fips")
-    )
-    chance = table["inclusion_probability"].to_numpy()
-    certain = chance[(table["kind"] == "l0").to_numpy()]
+    chance = sample.inclusion_probability
+    by_gates = int((sample.kind == "l0").sum())
     return dg.MaterializeResult(
         value=table,
         metadata={
             "households": len(table),
-            "chosen_by_gates": len(certain),
-            "drawn_at_random": len(table) - len(certain),
-            "sampling_share": float(chance.min()),
-            "effective_sample_size": effective,
+            "chosen_by_gates": by_gates,
+            "drawn_at_random": len(table) - by_gates,
+            "smallest_inclusion_probability": float(chance.min()),
+            "effective_sample_size": effective_sample_size(weights),
             "largest_weight_ratio": float(ratios.max()),
             "weighted_households": float(weights.sum()),
             "households_total": float(weights.sum() / design.sum() - 1),
+            **{
+                f"distortion_of_{name}": distortion
+                for name, distortion in shares.distortion(weights).items()
+            },
             provenance.MADE_WITH: provenance.made_with(
                 training_run=training_run, selection_plan=selection_plan
-            ),
-            "by_state": evidence.plot(
-                plots.bars(
-                    by_state,
-                    names="state_fips",
-                    values={"l0": "chosen by gates", "random": "drawn at random"},
-                    title="Households kept, by state (FIPS code), in numbers",
-                )
             ),
             "weight_ratios": evidence.plot(
                 plots.histogram(
@@ -146,12 +141,17 @@ def selected_households(
                 dg.AssetCheckResult(
                     check_name="probabilities_are_known",
                     passed=bool(
-                        (chance > 0).all() and (chance <= 1).all() and (certain == 1).all()
+                        (chance > 0).all()
+                        and (chance <= 1).all()
+                        and (
+                            selection_plan.gates_enter != "certainly"
+                            or (chance[sample.kind == "l0"] == 1).all()
+                        )
                     ),
                     metadata={"smallest": float(chance.min()), "largest": float(chance.max())},
                 ),
                 *limits.judge_selection(
-                    weights=weights[chosen.support],
+                    weights=weights[sample.indices],
                     ratios=ratios,
                     design_total=float(design.sum()),
                     limits=check_limits,
@@ -165,97 +165,88 @@ def selected_households(
     partitions_def=years,
     dagster_type=TABLE,
     group_name="selection",
-    kinds={"duckdb"},
+    kinds={"parquet"},
     owners=OWNERS,
-    io_manager_key="warehouse_io_manager",
+    metadata={"descriptions": descriptions(SELECTION_DESIGN_COLUMNS)},
     check_specs=[
-        checks.schema_and_keys("target_fit", "year", "target_id"),
-        *(
-            checks.blocking("target_fit", name, sentence)
-            for name, sentence in limits.FIT_CHECKS.items()
+        checks.schema_and_keys("selection_design", "state_fips"),
+        checks.blocking(
+            "selection_design",
+            "every_state_keeps_its_minimum",
+            "No state keeps fewer households than the plan says.",
+        ),
+        checks.blocking(
+            "selection_design",
+            "inverse_probabilities_expand_to_the_pool",
+            "Horvitz-Thompson estimates of what the whole file says are within five standard "
+            "errors of it.",
         ),
     ],
 )
-def target_fit(
-    constraint_matrix: ConstraintMatrix,
-    target_accounting: pl.DataFrame,
-    households: pl.DataFrame,
-    calibrated_weights: pl.DataFrame,
-    random_households: pl.DataFrame,
+def selection_design(
     selected_households: pl.DataFrame,
-    check_limits: CheckLimits,
+    calibrated_weights: pl.DataFrame,
+    households: pl.DataFrame,
+    selection_plan: SelectionPlan,
 ) -> dg.MaterializeResult:
-    """Every target beside its estimate, under the released weights and three others.
+    """Which design drew the households, why, and what each state kept.
 
-    The others are the design weights of all households, the weights of as many households
-    chosen by gates alone, and of as many drawn at random; these two are refitted like the
-    released ones. Errors are signed and relative, `(estimate - value) / max(|value|, floor)`.
-    Benchmarks are compared, never fitted.
+    Before any refit the kept households are a sample: design weights over inclusion
+    probabilities estimate, without bias, every total of the whole file. The table of expanded
+    totals compares them, and would show a wrong probability.
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
+    from l0_pipeline.logic.hybrid import design_table, expanded_totals
 
-    ids = households["household_id"]
-    coefficients = constraint_matrix.coefficients
-    weights = {
-        "design": calibrated_weights["scaled_design_weight"].to_numpy(),
-        "gates": calibrated_weights["calibrated_weight"].to_numpy(),
-        "random": fit.of_all(random_households, ids),
-        "released": fit.of_all(selected_households, ids),
-    }
-    kept = coefficients.copy()
-    kept.data = np.ones_like(kept.data)
-    rows = in_matrix_order(target_accounting, constraint_matrix)
-    table = fit.add_errors(
-        rows.with_columns(kept_support=(kept @ (weights["released"] > 0)).astype(np.int64)),
-        estimates={name: coefficients @ values for name, values in weights.items()},
-    ).select(names(TARGET_FIT_COLUMNS))
-    families = fit.by_family(table, weights="released")
-    judged = limits.judged_families(table, limits=check_limits)
-    population_error = relative_difference(
-        households, weights["released"], population(target_accounting)
+    table = design_table(
+        selected_households, households, least_state_share=selection_plan.least_state_share
     )
-    verdicts = limits.judge_fit(table, population_error=population_error, limits=check_limits)
+    totals = expanded_totals(
+        selected_households,
+        households,
+        design_weights=calibrated_weights["scaled_design_weight"].to_numpy(),
+    )
+    chance = selected_households["inclusion_probability"]
+    short = table.filter(pl.col("by_gates") + pl.col("at_random") < pl.col("minimum"))
     return dg.MaterializeResult(
         value=table,
         metadata={
-            "targets": len(table),
-            **{str(verdict.check_name): verdict.metadata["value"] for verdict in verdicts},
-            "families_judged": len(judged),
-            "families_too_small_to_judge": len(families) - len(judged),
-            "comparison": evidence.table(
-                fit.comparison(table, ("gates", "released", "random", "design"))
-            ),
-            "worst_fitted": evidence.table(
-                fit.worst(table, weights="released").select(
-                    "variable",
-                    "released_error",
-                    "geography",
-                    "value",
-                    "released_estimate",
-                    "kept_support",
-                    "condition",
-                    "target_id",
-                )
-            ),
-            "errors": evidence.plot(
-                plots.errors(
+            "design": selection_plan.describe(),
+            "expanded_totals": evidence.table(totals),
+            "by_state": evidence.plot(
+                plots.bars(
                     table,
-                    {
-                        "design": "design weights",
-                        "random": "random",
-                        "gates": "gates alone",
-                        "released": "released",
-                    },
+                    names="state_fips",
+                    values={"by_gates": "chosen by gates", "at_random": "drawn at random"},
+                    title="Households kept, by state (FIPS code), in numbers",
                 )
             ),
-            "families": evidence.table(families),
-            "errors_by_family": evidence.plot(plots.family_errors(families)),
+            "inclusion_probabilities": evidence.plot(
+                plots.histogram(chance, title="Inclusion probabilities", xlabel="probability")
+            ),
         },
         check_results=checks.told(
             [
-                checks.judge_table(table, TARGET_FIT_COLUMNS, "year", "target_id"),
-                *verdicts,
+                checks.judge_table(table, SELECTION_DESIGN_COLUMNS, "state_fips"),
+                checks.judge_equal("every_state_keeps_its_minimum", value=len(short), wanted=0),
+                judge_expansion(totals, random=bool((chance < 1).any())),
             ]
         ),
+    )
+
+
+def judge_expansion(totals: pl.DataFrame, *, random: bool) -> dg.AssetCheckResult:
+    """Estimates by inverse probabilities agree with the whole file; a warning where none can be."""
+    farthest = totals["distance"].abs().max()
+    passed = random and isinstance(farthest, float) and farthest <= FARTHEST
+    return dg.AssetCheckResult(
+        check_name="inverse_probabilities_expand_to_the_pool",
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR if random else dg.AssetCheckSeverity.WARN,
+        description=None
+        if random
+        else "Nothing was drawn at random: households that the gates left out had no chance, and "
+        "the kept ones say nothing of them.",
+        metadata={"value": float(farthest or 0.0), "limit": FARTHEST},  # type: ignore[arg-type]
     )

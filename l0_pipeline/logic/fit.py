@@ -105,6 +105,21 @@ def unseen_by_family(unseen: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def standard_errors_by_family(errors: pl.DataFrame) -> pl.DataFrame:
+    """Targets and median relative standard error by family, fitted and held out."""
+    return (
+        errors.group_by("family")
+        .agg(
+            targets=pl.len(),
+            **{
+                f"{role}_median": pl.col("relative_standard_error").filter(role=role).median()
+                for role in ("fitted", "held_out")
+            },
+        )
+        .sort("family")
+    )
+
+
 def worst(fit: pl.DataFrame, *, weights: str, rows: int = 15) -> pl.DataFrame:
     """The fitted targets furthest from their value."""
     return (

@@ -128,6 +128,30 @@ def bars(table: pl.DataFrame, *, names: str, values: Mapping[str, str], title: s
     return figure
 
 
+def mixes(study: pl.DataFrame) -> Figure:
+    """What more chance costs in held-out error, against what it saves in distortion."""
+    figure, (error, distortion, effective) = _panels(3)
+    styles = {False: ("targets alone", ORANGE, "s--"), True: ("shares held", BLUE, "o-")}
+    for anchored, (label, color, style) in styles.items():
+        chosen = study.filter(anchored=anchored)
+        for panel, column in (
+            (error, "error_ratio"),
+            (distortion, "distortion_ratio"),
+            (effective, "effective_ratio"),
+        ):
+            panel.plot(chosen["gate_share"], chosen[column], style, color=color, label=label)
+    for panel, title in (
+        (error, "Held-out error"),
+        (distortion, "Distortion of what no target mentions"),
+        (effective, "Effective sample size"),
+    ):
+        panel.axhline(1, color=GREY, linewidth=0.8)
+        panel.set(title=title, xlabel="share chosen by gates", ylim=(0, None))
+    error.set(ylabel="multiple of gates alone")
+    error.legend(frameon=False)
+    return figure
+
+
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(4.4 * count, 3.2), layout="constrained")
     return figure, list(np.atleast_1d(figure.subplots(1, count)))

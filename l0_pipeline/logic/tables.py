@@ -295,10 +295,16 @@ SELECTED_COLUMNS: tuple[Column, ...] = (
     _HOUSEHOLD_ID,
     Column("kind", pl.String, "name", "l0: chosen by its gate; random: drawn from what was left"),
     Column(
+        "stratum",
+        pl.Int64,
+        "number",
+        "Stratum of the draw: of the random part one a state",
+    ),
+    Column(
         "inclusion_probability",
         pl.Float64,
         "probability",
-        "Chance to be kept, given the gates: 1 for l0, the sampling share for random",
+        "Chance to be kept, given the gates: 1 where a gate chose with certainty",
     ),
     _SCALED_DESIGN_WEIGHT,
     Column("weight", pl.Float64, WEIGHT, "Calibrated weight: households it stands for"),
@@ -309,6 +315,93 @@ SELECTED_COLUMNS: tuple[Column, ...] = (
         "Weight over the design weight of a household kept, all of these raised by one factor to "
         "the total of the whole survey: 1 where thinning alone made the weight",
     ),
+)
+
+_STATE = Column("state_fips", pl.Int64, "code", "State, by its FIPS code")
+
+SELECTION_DESIGN_COLUMNS: tuple[Column, ...] = (
+    _STATE,
+    Column("pool", pl.Int64, "households", "Households of the survey"),
+    Column("by_gates", pl.Int64, "households", "Kept by their gates"),
+    Column("at_random", pl.Int64, "households", "Drawn at random from what was left"),
+    Column("random_share", pl.Float64, "probability", "Mean chance of those drawn; null for none"),
+    Column("minimum", pl.Int64, "households", "The fewest that the plan lets the state keep"),
+)
+
+
+def replicate_weight_columns(count: int) -> tuple[Column, ...]:
+    """The household and one column a replicate."""
+    return (
+        _HOUSEHOLD_ID,
+        *(
+            Column(name, pl.Float32, WEIGHT, "Replicate weight: calibrated like `weight`")
+            for name in replicate_names(count)
+        ),
+    )
+
+
+def replicate_names(count: int) -> list[str]:
+    """replicate_001 and so on, all of one width."""
+    width = max(3, len(str(count)))
+    return [f"replicate_{number:0{width}}" for number in range(1, count + 1)]
+
+
+REPLICATE_DESIGN_COLUMNS: tuple[Column, ...] = (
+    Column("method", pl.String, "name", "bootstrap or jackknife"),
+    Column("replicates", pl.Int64, "replicates", "Columns of replicate_weights"),
+    Column(
+        "variance_of",
+        pl.String,
+        "name",
+        "thinning: of keeping these households of the survey; survey: of the survey's draw too",
+    ),
+    Column("seed", pl.Int64, "none", "Seed of the replicates"),
+    Column(
+        "scale",
+        pl.Float64,
+        "none",
+        "Factor of the sum, over replicates, of squared differences to the released estimate",
+    ),
+)
+
+STANDARD_ERROR_COLUMNS: tuple[Column, ...] = (
+    _YEAR,
+    _TARGET_ID,
+    Column("released_estimate", pl.Float64, "see unit", "Estimate under the released weights"),
+    Column("standard_error", pl.Float64, "see unit", "Its standard error, from the replicates"),
+    Column(
+        "relative_standard_error", pl.Float64, "share of scale", "Standard error over the scale"
+    ),
+)
+
+STUDY_COLUMNS: tuple[Column, ...] = (
+    Column("gate_share", pl.Float64, "share", "Share of the households chosen by gates"),
+    Column("anchored", pl.Boolean, "flag", "Whether the survey's own shares were held"),
+    Column("loss", pl.Float64, "share", "Loss of the fitted targets"),
+    Column("held_out_error", pl.Float64, "share", "The same of held-out targets; null for none"),
+    Column("held_out_median_error", pl.Float64, "share", "Median absolute error of these"),
+    Column("effective_sample_size", pl.Float64, "households", "Kish's, of the weights"),
+    Column("max_weight_ratio", pl.Float64, "ratio", "Largest weight over scaled design weight"),
+    Column("distortion", pl.Float64, "share", "Largest distortion of the anchored columns' shares"),
+    Column(
+        "watched_distortion", pl.Float64, "share", "Largest of the columns that are only watched"
+    ),
+    Column("drift", pl.Float64, "share", "Median absolute drift of amounts without a target"),
+    Column(
+        "standard_error",
+        pl.Float64,
+        "share of scale",
+        "Median standard error of the held-out estimates; null where nothing is random",
+    ),
+    Column("error_ratio", pl.Float64, "ratio", "Held-out error over that of gates alone"),
+    Column(
+        "distortion_ratio",
+        pl.Float64,
+        "ratio",
+        "Distortion over that of gates alone, the largest of the anchored columns",
+    ),
+    Column("effective_ratio", pl.Float64, "ratio", "Effective sample size over the same"),
+    Column("supported", pl.Boolean, "flag", "Within the plan's limits against gates alone"),
 )
 
 RANDOM_COLUMNS: tuple[Column, ...] = (

@@ -4,7 +4,7 @@ Choices of the statistician, as typed settings of a run. How gates are trained i
 ``training_run``.
 """
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -63,15 +63,141 @@ class ConflictPlan(dg.ConfigurableResource["ConflictPlan"]):
 
 
 class SelectionPlan(dg.ConfigurableResource["SelectionPlan"]):
-    """How the released households come in."""
+    """How the released households come in, and what their weights are held near."""
 
     gate_share: float = Field(
         default=settings.GATE_SHARE,
         ge=0,
         le=1,
-        description="Share chosen by gates; the rest is a simple random sample of what is left.",
+        description="Share chosen by gates; the rest is drawn at random from what is left.",
+    )
+    gates_enter: Literal["certainly", "by_open_probability"] = Field(
+        default="certainly",
+        description=(
+            "certainly: the best by their gates. by_open_probability: a Sampford sample of all "
+            "households trained to the end, by the probability that their gate is open."
+        ),
+    )
+    design: Literal["simple_random", "systematic", "sampford", "pivotal", "cube"] = Field(
+        default="simple_random",
+        description=(
+            "How the random part is drawn within each state. cube: balanced on the numbers of "
+            "persons, tax units and anchored categories."
+        ),
+    )
+    size_measure: Literal["equal", "design_weight"] = Field(
+        default="equal",
+        description="What the chances of the random part are proportional to, in each state.",
+    )
+    least_state_share: float = Field(
+        default=settings.LEAST_STATE_SHARE,
+        ge=0,
+        le=1,
+        description="Least share of a state's proportional part of the budget that it keeps.",
+    )
+    expansion: float = Field(
+        default=settings.EXPANSION,
+        ge=0,
+        le=1,
+        description=(
+            "Weights start from, and are held near, design weight over inclusion probability to "
+            "this power: 1 is the inverse probability, 0 the design weight alone."
+        ),
+    )
+    anchored: list[str] = Field(
+        default=settings.ANCHORED,
+        description=(
+            "Columns of `households` that no target mentions; the survey's shares of their "
+            "values within each state are held softly."
+        ),
+    )
+    anchor_weight: float = Field(
+        default=settings.ANCHOR_WEIGHT,
+        ge=0,
+        le=10,
+        description="Loss weight of all these shares together; that of all targets is 1.",
     )
     seed: int = Field(default=settings.SEED, ge=0, description="Seed of the random draws.")
+
+    def draw(self) -> dict[str, Any]:
+        """The settings of the draw alone, as ``logic.hybrid.draw_hybrid`` takes them."""
+        names = (
+            *("gate_share", "gates_enter", "design", "size_measure", "least_state_share"),
+            "seed",
+        )
+        return {name: getattr(self, name) for name in names}
+
+    def describe(self) -> str:
+        """The design in words, with the reason for each of its parts."""
+        gates = {
+            "certainly": "with certainty: these households carry the published totals",
+            "by_open_probability": "by the probability that their gate is open, as a Sampford "
+            "sample: no household is sure to be kept",
+        }[self.gates_enter]
+        chances = {
+            "equal": "every household of a state has the same chance",
+            "design_weight": "chances follow the design weight, so that kept households stand "
+            "for as many",
+        }[self.size_measure]
+        return (
+            f"{self.gate_share:.0%} are chosen by gates and enter {gates}. The rest is drawn "
+            f"within each state by the design {self.design}; {chances}. Strata are states, since "
+            f"most published totals are of states, and none keeps less than "
+            f"{self.least_state_share:.0%} of its proportional part."
+        )
+
+
+class ReplicatePlan(dg.ConfigurableResource["ReplicatePlan"]):
+    """Which replicate weights are made, and of what they measure the variance."""
+
+    method: Literal["bootstrap", "jackknife"] = Field(
+        default="bootstrap",
+        description="bootstrap: random factors. jackknife: random groups left out in turn.",
+    )
+    replicates: int = Field(
+        default=settings.REPLICATES, ge=2, le=2_000, description="How many replicates are made."
+    )
+    variance_of: Literal["thinning", "survey"] = Field(
+        default="thinning",
+        description=(
+            "thinning: of drawing these households from the survey. survey: of drawing the "
+            "survey too, as if its households were independent draws."
+        ),
+    )
+    seed: int = Field(default=settings.SEED, ge=0, description="Seed of the factors or groups.")
+
+
+class StudyPlan(dg.ConfigurableResource["StudyPlan"]):
+    """Which mixes of gates and chance are compared, and what a mix may cost to be supported."""
+
+    gate_shares: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        default=[0.0, 0.25, 0.5, 0.75, 1.0],
+        min_length=1,
+        description="Shares chosen by gates; 1 is always made, to compare with.",
+    )
+    most_error: float = Field(
+        default=1.03,
+        ge=1,
+        description="Largest held-out error of a supported mix, as a multiple of gates alone.",
+    )
+    most_distortion: float = Field(
+        default=0.6,
+        ge=0,
+        description="Largest distortion of what no target mentions, as a multiple of the same.",
+    )
+    least_effective: float = Field(
+        default=0.8,
+        ge=0,
+        description="Smallest effective sample size, as a multiple of the same.",
+    )
+    watched: list[str] = Field(
+        default=["tax_units"],
+        description="Columns of `households` whose shares are compared, but held by nothing.",
+    )
+    amounts: list[str] = Field(
+        default=["housing_ben", "tanf_ben", "vet_ben", "wic_ben", "other_ben"],
+        description="Amounts of `households` that no target mentions, whose means are compared.",
+    )
 
 
 class FrontierPlan(dg.ConfigurableResource["FrontierPlan"]):

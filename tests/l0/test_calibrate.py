@@ -154,7 +154,7 @@ def test_chosen_records_fit_better_than_records_drawn_at_random(seed):
     chosen = capped_loss(problem, run(problem, 20, seed=seed).weights)
     at_random = []
     for draw in range(8):
-        support = select_random(problem.design_weights, size=20, seed=draw).support
+        support = select_random(problem.design_weights, size=20, seed=draw).indices
         weights = refit(problem, support, settings=QUICK_REFIT).weights
         at_random.append(capped_loss(problem, weights))
     # about 0.4 of the median and 0.6 of the best

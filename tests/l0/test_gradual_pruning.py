@@ -86,7 +86,7 @@ def test_what_is_kept_fits_better_than_records_drawn_at_random():
     settings = GradualPruningSettings(epochs=300)
     kept = capped_loss(problem, run(problem, 20, settings=settings).weights)
     at_random = [
-        capped_loss(problem, refit(problem, draw.support, settings=REFIT).weights)
+        capped_loss(problem, refit(problem, draw.indices, settings=REFIT).weights)
         for draw in (select_random(problem.design_weights, size=20, seed=seed) for seed in range(8))
     ]
     # about 0.3 of the median and 0.6 of the best

@@ -1,4 +1,4 @@
-"""Laws of the selection: exact sizes, known inclusion probabilities, refusals."""
+"""Laws of the hybrid: exact sizes, known inclusion probabilities, areas' minima, refusals."""
 
 import numpy as np
 import pytest
@@ -26,22 +26,22 @@ def select(**changed):
 def test_sizes_are_exact_and_no_record_comes_in_twice(gate_share, by_gates):
     for seed in range(20):
         chosen = select(gate_share=gate_share, seed=seed)
-        assert len(chosen.support) == len(np.unique(chosen.support)) == 8
-        assert (np.diff(chosen.support) > 0).all()
+        assert len(chosen.indices) == len(np.unique(chosen.indices)) == 8
+        assert (np.diff(chosen.indices) > 0).all()
         assert (chosen.kind == "l0").sum() == by_gates
         assert (chosen.kind == "random").sum() == 8 - by_gates
 
 
 def test_gates_choose_the_records_of_highest_log_odds():
     chosen = select(gate_share=0.5)
-    assert chosen.support[chosen.kind == "l0"].tolist() == [16, 17, 18, 19]
+    assert chosen.indices[chosen.kind == "l0"].tolist() == [16, 17, 18, 19]
     shuffled = np.random.default_rng(1).permutation(LOG_ALPHA)
-    best = select(log_alpha=shuffled, gate_share=1.0).support
+    best = select(log_alpha=shuffled, gate_share=1.0).indices
     assert set(best) == set(np.argsort(shuffled)[-8:])
 
 
 def test_equal_log_odds_fall_in_the_order_of_the_records():
-    assert select(log_alpha=np.zeros(RECORDS), gate_share=1.0).support.tolist() == list(range(8))
+    assert select(log_alpha=np.zeros(RECORDS), gate_share=1.0).indices.tolist() == list(range(8))
 
 
 def test_inclusion_is_certain_by_gates_and_equal_among_the_rest():
@@ -61,7 +61,7 @@ def test_records_are_drawn_as_often_as_their_inclusion_probability_says():
     drawn = np.zeros(RECORDS)
     for seed in range(draws):
         chosen = select(seed=seed)
-        drawn[chosen.support] += 1
+        drawn[chosen.indices] += 1
     assert (drawn[16:] == draws).all()
     probability = 4 / 16
     error = np.sqrt(probability * (1 - probability) / draws)
@@ -71,11 +71,11 @@ def test_records_are_drawn_as_often_as_their_inclusion_probability_says():
 def test_the_draw_follows_its_seed_and_leaves_the_global_generator_alone():
     np.random.seed(1)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    first = select(gate_share=0.0, seed=5).support
+    first = select(gate_share=0.0, seed=5).indices
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
     np.random.seed(2)  # noqa: NPY002
-    assert (select(gate_share=0.0, seed=5).support == first).all()
-    assert (select(gate_share=0.0, seed=6).support != first).any()
+    assert (select(gate_share=0.0, seed=5).indices == first).all()
+    assert (select(gate_share=0.0, seed=6).indices != first).any()
 
 
 def test_records_of_design_weight_zero_are_never_kept():
@@ -84,9 +84,9 @@ def test_records_of_design_weight_zero_are_never_kept():
     for share in (0.0, 0.5, 1.0):
         for seed in range(20):
             chosen = select(design_weights=design, gate_share=share, size=10, seed=seed)
-            assert not {0, 5, 19} & set(chosen.support)
+            assert not {0, 5, 19} & set(chosen.indices)
     everyone = select(design_weights=design, gate_share=0.5, size=17)
-    assert len(everyone.support) == 17
+    assert len(everyone.indices) == 17
     assert set(everyone.inclusion_probability) == {1.0}
 
 
@@ -94,17 +94,140 @@ def test_records_that_left_training_early_come_in_by_chance_alone():
     log_alpha = np.full(RECORDS, -np.inf)
     log_alpha[:4] = 1.0
     chosen = select(log_alpha=log_alpha, gate_share=0.5)
-    assert chosen.support[chosen.kind == "l0"].tolist() == [0, 1, 2, 3]
+    assert chosen.indices[chosen.kind == "l0"].tolist() == [0, 1, 2, 3]
     with pytest.raises(InputError, match="5 records were to be chosen by gates, but on"):
         select(log_alpha=log_alpha, gate_share=0.625)
 
 
 def test_a_random_selection_is_a_simple_random_sample():
     chosen = select_random(DESIGN, size=5, seed=0)
-    assert len(chosen.support) == 5
+    assert len(chosen.indices) == 5
     assert set(chosen.kind) == {"random"}
     assert set(chosen.inclusion_probability) == {5 / RECORDS}
-    assert (chosen.support == select(gate_share=0.0, size=5).support).all()
+    assert (chosen.indices == select(gate_share=0.0, size=5).indices).all()
+
+
+def test_a_count_of_gates_is_as_good_as_a_share():
+    by_count = select(gate_share=None, gate_count=2, seed=3)
+    by_share = select(gate_share=0.25, seed=3)
+    assert (by_count.indices == by_share.indices).all()
+    assert (by_count.kind == "l0").sum() == 2
+
+
+AREAS = np.array(list("abcd") * 5)  # the gates' best four are one of each
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"design": "simple_random"},
+        {"design": "sampford", "size_measure": np.arange(20.0) + 1},
+        {"design": "systematic", "size_measure": np.arange(20.0) + 1},
+        {"design": "pivotal", "coordinates": np.arange(20.0)[:, None]},
+        {"design": "cube", "balance": np.arange(20.0)[:, None]},
+    ],
+)
+@pytest.mark.parametrize("areas", [None, AREAS])
+@pytest.mark.parametrize("gate_share", [0.0, 0.5, 1.0])
+def test_the_rest_is_drawn_by_any_design_in_every_area(options, areas, gate_share):
+    chosen = select(gate_share=gate_share, areas=areas, seed=2, **options)
+    assert len(np.unique(chosen.indices)) == 8
+    assert (chosen.kind == "l0").sum() == 8 * gate_share
+    if areas is not None:
+        assert np.unique(areas[chosen.indices], return_counts=True)[1].tolist() == [2] * 4
+        assert (chosen.strata == np.arange(20)[chosen.indices] % 4).all()
+
+
+def test_the_rest_comes_in_by_its_measure_of_size():
+    draws = 1_500
+    measure = np.arange(20.0) + 1
+    left = 4 * measure[:16] / measure[:16].sum()
+    drawn = np.zeros(RECORDS)
+    for seed in range(draws):
+        chosen = select(design="systematic", size_measure=measure, seed=seed)
+        drawn[chosen.indices] += 1
+        rest = chosen.kind == "random"
+        np.testing.assert_allclose(chosen.inclusion_probability[rest], left[chosen.indices[rest]])
+    assert (np.abs(drawn[:16] / draws - left) < 4 * np.sqrt(left * (1 - left) / draws)).all()
+
+
+def test_gates_that_enter_by_their_open_probability_do_so_as_often_as_stated():
+    draws = 1_500
+    log_alpha = np.where(np.arange(20) < 6, np.linspace(-2, 2, 20), -np.inf)
+    opened = np.where(np.arange(20) < 6, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] + [0.0] * 14, 0.0)
+    # 5 of the 14 others are drawn: a closed gate has their share as its measure
+    measure = np.array([5 / 14, 5 / 14, 0.4, 0.6, 0.8, 1.0])
+    stated = np.concatenate([3 * measure / measure.sum(), np.full(14, 5 / 14)])
+    drawn = np.zeros((draws, RECORDS))
+    for seed in range(draws):
+        chosen = select(
+            log_alpha=log_alpha, gate_share=None, gate_count=3, open_probability=opened, seed=seed
+        )
+        np.testing.assert_allclose(chosen.inclusion_probability, stated[chosen.indices])
+        assert (chosen.kind == "l0").sum() == (chosen.indices < 6).sum() == 3
+        assert (chosen.strata == (chosen.indices < 6)).all()
+        drawn[seed, chosen.indices] = 1
+    error = np.sqrt(stated * (1 - stated) / draws)
+    assert (np.abs(drawn.mean(axis=0) - stated) <= 4 * error).all()
+    joint = np.outer(stated[chosen.indices], stated[chosen.indices])
+    across = np.not_equal.outer(chosen.kind, chosen.kind)
+    np.testing.assert_allclose(chosen.joint_probability()[across], joint[across])
+    np.testing.assert_allclose(np.diag(chosen.joint_probability()), chosen.inclusion_probability)
+
+
+def test_joint_probabilities_join_both_parts():
+    chosen = select(gate_share=0.5)
+    joint = chosen.joint_probability()
+    certain = chosen.kind == "l0"
+    np.testing.assert_allclose(
+        joint[certain], np.broadcast_to(chosen.inclusion_probability, (4, 8))
+    )
+    rest = joint[np.ix_(~certain, ~certain)]
+    np.testing.assert_allclose(rest[~np.eye(4, dtype=bool)], 4 * 3 / (16 * 15))
+    with pytest.raises(InputError, match="Hajek-Deville"):
+        select(design="pivotal").joint_probability()
+
+
+def test_every_area_keeps_its_minimum_records_certain_by_their_gates_included():
+    areas = np.repeat(["large", "small"], [16, 4])  # the gates' four are the small area's
+    chosen = select(areas=areas, minimum=4)
+    assert (areas[chosen.indices] == "small").sum() == 4
+    turned = np.repeat(["small", "large"], [4, 16])
+    kept = select(areas=turned, minimum=2)
+    assert (turned[kept.indices] == "small").sum() == 2
+    assert set(kept.inclusion_probability[kept.indices < 4]) == {2 / 4}
+    by_label = select(areas=turned, minimum={"small": 3, "large": 0})
+    assert (turned[by_label.indices] == "small").sum() == 3
+
+
+def test_every_area_with_records_left_draws_one_so_that_all_have_a_chance():
+    areas = np.repeat(["large", "tiny"], [15, 5])  # four of the tiny area's are the gates'
+    for seed in range(20):
+        chosen = select(areas=areas, size=6, gate_share=None, gate_count=4, seed=seed)
+        random = chosen.indices[chosen.kind == "random"]
+        assert sorted(areas[random]) == ["large", "tiny"]
+    with pytest.raises(InputError, match="size is 1, but the 2 strata give from 2"):
+        select(areas=areas, size=5, gate_share=None, gate_count=4)
+    assert len(select(areas=areas, size=4, gate_share=1.0).indices) == 4
+
+
+def test_gates_drawn_by_open_probability_share_their_number_out_over_areas():
+    areas = np.tile(["a", "b"], 10)
+    log_alpha = np.where(np.arange(RECORDS) < 8, 1.0, -np.inf)
+    opened = np.where(areas == "a", 0.9, 0.3)
+    for seed in range(20):
+        chosen = select(
+            log_alpha=log_alpha,
+            gate_share=None,
+            gate_count=4,
+            open_probability=opened,
+            areas=areas,
+            minimum=3,
+            seed=seed,
+        )
+        by_gates = areas[chosen.indices[chosen.kind == "l0"]]
+        assert sorted(by_gates) == ["a", "a", "a", "b"]
+        assert (areas[chosen.indices] == "b").sum() >= 3
 
 
 @pytest.mark.parametrize(
@@ -119,6 +242,25 @@ def test_a_random_selection_is_a_simple_random_sample():
         ({"size": 2.5}, "size is 2.5, but .* Choose a whole size from 1 to 20"),
         ({"log_alpha": LOG_ALPHA[:-1]}, r"log_alpha has shape \(19,\) and design_weights has \(20"),
         ({"log_alpha": np.full(RECORDS, np.nan)}, "20 entries of log_alpha are not a number"),
+        ({"gate_count": 3}, "gate_share is 0.5 and gate_count is 3. Give one of them"),
+        ({"gate_share": None}, "gate_share is None and gate_count is None. Give one of them"),
+        ({"gate_share": None, "gate_count": 9}, "gate_count is 9, but only 8 records are kept"),
+        ({"gate_share": None, "gate_count": -1}, "gate_count is -1"),
+        ({"minimum": 1}, "minimum is 1, but no areas were given"),
+        ({"areas": AREAS, "minimum": 6}, "4 strata cannot give .* the first a: 5 of 4"),
+        ({"areas": AREAS, "minimum": 3}, "size is 4, but the 4 strata give from 8"),
+        ({"areas": AREAS, "minimum": {"a": 1}}, "minimum must give a number for each of the 4"),
+        ({"areas": AREAS[:-1]}, r"strata has shape \(19,\)"),
+        ({"size_measure": -DESIGN}, "20 entries of size_measure are negative"),
+        ({"size_measure": LOG_ALPHA > 2}, "size is 4, but the 1 strata give from 0"),
+        ({"size_measure": np.arange(20.0)}, "probabilities of simple_random go from"),
+        ({"balance": np.ones((20, 1))}, "balance was given to a design that does not use it"),
+        ({"design": "cube"}, "the design 'cube' needs balance"),
+        ({"open_probability": np.full(20, 2.0)}, "4 records were to be drawn from those that"),
+        (
+            {"open_probability": np.full(20, 2.0), "gate_share": 1.0},
+            "20 entries of open_probability are outside",
+        ),
     ],
 )
 def test_a_selection_that_cannot_be_had_is_refused(changed, message):

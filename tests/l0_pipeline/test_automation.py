@@ -28,6 +28,8 @@ def test_definitions_load_with_every_name_that_users_type():
         "constraint_matrix",
         "calibrated_weights",
         "selected_households",
+        "selection_design",
+        "selection_study",
         "target_fit",
         "published_dataset",
     } <= names

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 
@@ -21,7 +22,14 @@ from l0_pipeline.logic.errors import InputError
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
-from l0_pipeline.resources.plans import CheckLimits, FrontierPlan, SelectionPlan, TargetPlan
+from l0_pipeline.resources.plans import (
+    CheckLimits,
+    FrontierPlan,
+    ReplicatePlan,
+    SelectionPlan,
+    StudyPlan,
+    TargetPlan,
+)
 from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
@@ -63,8 +71,41 @@ def test_the_release_keeps_exactly_the_budget_by_both_ways(built: Build):
         "random": BUDGET - round(0.75 * BUDGET),
     }
     assert households["household_id"].n_unique() == BUDGET
-    drawn = households.filter(kind="random")["inclusion_probability"].unique().to_list()
-    assert drawn == [(BUDGET - round(0.75 * BUDGET)) / (HOUSEHOLDS - round(0.75 * BUDGET))]
+
+
+def test_inverse_inclusion_probabilities_count_the_households_of_each_state(built: Build):
+    kept = pl.read_parquet(_latest(built) / "households.parquet")
+    expanded = kept.group_by("state_fips").agg((1 / pl.col("inclusion_probability")).sum())
+    pool = pl.read_parquet(built.folder / "households.parquet").group_by("state_fips").len()
+    both = pool.join(expanded, on="state_fips")
+    assert len(both) == len(pool)
+    assert both["inclusion_probability"].to_numpy() == pytest.approx(both["len"].to_numpy())
+    design = pl.read_parquet(_table_of(built, "selection_design"))
+    assert (design["by_gates"] + design["at_random"] >= design["minimum"]).all()
+    assert design["by_gates"].sum() + design["at_random"].sum() == BUDGET
+
+
+def test_a_released_file_alone_says_how_sure_its_totals_are(built: Build):
+    """The formula of the README, on Parquet files and nothing else."""
+    release = _latest(built)
+    kept = pl.read_parquet(release / "households.parquet")
+    replicates = pl.read_parquet(release / "replicate_weights.parquet")
+    (how,) = pl.read_parquet(release / "replicate_design.parquet").to_dicts()
+    assert replicates["household_id"].equals(kept["household_id"])
+    assert replicates.width == 1 + how["replicates"]
+    weights = replicates.drop("household_id").to_numpy().astype(np.float64)
+    errors = pl.read_parquet(release / "target_standard_errors.parquet")
+    population = errors.filter(target_id=_population_id(release))
+    differences = kept["persons"].to_numpy() @ weights - population["released_estimate"].item()
+    assert np.sqrt(how["scale"] * np.square(differences).sum()) == pytest.approx(
+        population["standard_error"].item(), rel=1e-3
+    )
+
+
+def _population_id(release: Path) -> str:
+    fit = pl.read_parquet(release / "target_fit.parquet")
+    found: str = fit.filter(variable="population", geography="US", condition="")["target_id"][0]
+    return found
 
 
 def test_the_printed_errors_are_those_of_the_published_weights(built: Build):
@@ -170,6 +211,30 @@ def test_a_frontier_is_made_on_demand_with_exact_sizes_and_one_suggested(built: 
     assert sizes.filter("suggested")["budget"].to_list() == [near["budget"].min()]
 
 
+def test_a_study_compares_mixes_with_gates_alone_and_supports_the_fewest_gates(built: Build):
+    _run(
+        built,
+        "selection_study",
+        study_plan=StudyPlan(gate_shares=[0.5, 0.75], most_error=1.5, most_distortion=1.0),
+        replicate_plan=ReplicatePlan(replicates=4),
+    )
+    study = pl.read_parquet(_table_of(built, "selection_study"))
+    assert study.select("gate_share", "anchored").rows() == [
+        (share, held) for share in (0.5, 0.75, 1.0) for held in (False, True)
+    ]
+    (alone,) = study.filter(gate_share=1.0, anchored=False).to_dicts()
+    assert alone["error_ratio"] == alone["distortion_ratio"] == alone["effective_ratio"] == 1.0
+    assert alone["standard_error"] is None
+    for row in study.filter(pl.col("gate_share") < 1).to_dicts():
+        assert row["error_ratio"] == row["held_out_error"] / alone["held_out_error"]
+        assert row["standard_error"] > 0
+    distorted = {row["anchored"]: row for row in study.filter(gate_share=0.75).to_dicts()}
+    assert distorted[True]["distortion"] < distorted[False]["distortion"]
+    supported = study.filter("supported")
+    assert (supported["error_ratio"] <= 1.5).all()
+    assert (supported["distortion_ratio"] <= 1.0).all()
+
+
 def test_every_fittable_target_is_scored_by_weights_that_have_not_seen_it(built: Build):
     run = TrainingRun(budget=BUDGET, epochs=2, refit_epochs=2, refit_penalty=0.03)
     _run(built, "unseen_errors", training_run=run)
@@ -248,7 +313,11 @@ def test_a_killed_training_step_goes_on_from_its_last_epoch_to_the_same_weights(
 
 
 def _weights_of(build: Build) -> Path:
-    return build.folder / "data" / "tables" / "calibrated_weights" / f"{YEAR}.parquet"
+    return _table_of(build, "calibrated_weights")
+
+
+def _table_of(build: Build, name: str) -> Path:
+    return build.folder / "data" / "tables" / name / f"{YEAR}.parquet"
 
 
 def _device(build: Build, **settings: Any) -> ComputeDevice:
@@ -279,6 +348,7 @@ def test_a_release_alone_is_refused_when_its_limit_is_not_met(built: Build):
     [
         ({"training_run": TrainingRun(budget=BUDGET, seed=999)}, "`calibrated_weights`.*settings"),
         ({"selection_plan": SelectionPlan(gate_share=0.1)}, "`random_households`.*gate_share"),
+        ({"replicate_plan": ReplicatePlan(replicates=7)}, "`replicate_weights`.*replicates"),
         ({"target_plan": TargetPlan(held_out_share=0.5)}, "`targets`.*held_out_share"),
     ],
 )

@@ -9,10 +9,19 @@ from pydantic import ValidationError
 
 from l0_pipeline import settings
 from l0_pipeline.resources.compute_device import ComputeDevice
-from l0_pipeline.resources.plans import CheckLimits, SelectionPlan, TargetPlan
+from l0_pipeline.resources.plans import (
+    CheckLimits,
+    ReplicatePlan,
+    SelectionPlan,
+    StudyPlan,
+    TargetPlan,
+)
 from l0_pipeline.resources.training_run import TrainingRun
 
-RESOURCES = (TrainingRun, TargetPlan, SelectionPlan, CheckLimits, ComputeDevice)
+RESOURCES = (
+    *(TrainingRun, TargetPlan, SelectionPlan, ReplicatePlan, StudyPlan, CheckLimits),
+    ComputeDevice,
+)
 
 
 def test_the_training_runs_defaults_are_the_librarys():
@@ -79,6 +88,13 @@ def test_a_run_within_its_bounds_is_within_the_librarys():
         (SelectionPlan, "gate_share", 1.01),
         (SelectionPlan, "gate_share", -0.01),
         (SelectionPlan, "seed", -1),
+        (SelectionPlan, "design", "cluster"),
+        (SelectionPlan, "expansion", 1.01),
+        (SelectionPlan, "anchor_weight", -0.01),
+        (ReplicatePlan, "replicates", 1),
+        (ReplicatePlan, "variance_of", "both"),
+        (StudyPlan, "gate_shares", []),
+        (StudyPlan, "gate_shares", [1.5]),
         *((CheckLimits, name, -0.01) for name in CheckLimits.model_fields),
         *((CheckLimits, name, float("nan")) for name in CheckLimits.model_fields),
         (CheckLimits, "share_within_10pct", 1.01),

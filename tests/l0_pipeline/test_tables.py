@@ -29,6 +29,11 @@ DESCRIBED = {
     "refit_validation": tables.VALIDATION_COLUMNS,
     "size_frontier": tables.FRONTIER_COLUMNS,
     "selected_households": tables.SELECTED_COLUMNS,
+    "selection_design": tables.SELECTION_DESIGN_COLUMNS,
+    "selection_study": tables.STUDY_COLUMNS,
+    "replicate_weights": tables.replicate_weight_columns(2),
+    "replicate_design": tables.REPLICATE_DESIGN_COLUMNS,
+    "target_standard_errors": tables.STANDARD_ERROR_COLUMNS,
     "random_households": tables.RANDOM_COLUMNS,
     "households": schema.HOUSEHOLD_COLUMNS,
     "tax_units": schema.TAX_UNIT_COLUMNS,
@@ -64,6 +69,9 @@ def _release(*, persons: pl.DataFrame | None = PERSONS) -> dict[str, pl.DataFram
         tax_outputs=TAX_OUTPUTS,
         persons=persons,
         selected_households=SELECTED,
+        replicate_weights=_tiny(tables.replicate_weight_columns(2), household_id=list(KEPT)),
+        replicate_design=_tiny(tables.REPLICATE_DESIGN_COLUMNS, method=["bootstrap"]),
+        target_standard_errors=_tiny(tables.STANDARD_ERROR_COLUMNS, target_id=["a", "b"]),
         target_fit=TARGET_FIT,
         target_accounting=_tiny(tables.TARGET_COLUMNS, target_id=["a", "b", "c"]),
     )
@@ -140,7 +148,7 @@ def test_errors_of_the_published_weights_have_described_names():
 @pytest.mark.parametrize("source", CpsSource.model_fields["source"].annotation.__args__)
 def test_the_dictionary_of_a_release_describes_every_published_column(source: str):
     published = _release()
-    dictionary = data_dictionary(published, descriptions=release_descriptions(source))
+    dictionary = data_dictionary(published, descriptions=release_descriptions(source, replicates=2))
     refuse_incomplete_dictionary(dictionary, tables=published)
     assert len(dictionary) == sum(table.width for table in published.values())
     assert (dictionary["description"].str.len_chars() > 3).all()
@@ -154,7 +162,7 @@ def test_the_dictionary_of_a_release_describes_every_published_column(source: st
 def test_a_column_that_nobody_described_is_not_published():
     published = _release() | {"target_fit": TARGET_FIT.with_columns(secret=pl.lit(1))}
     with pytest.raises(InputError, match="secret"):
-        data_dictionary(published, descriptions=release_descriptions("taxcalc"))
+        data_dictionary(published, descriptions=release_descriptions("taxcalc", replicates=2))
 
 
 def test_only_kept_households_are_published_in_every_table():

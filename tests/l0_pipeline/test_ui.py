@@ -203,6 +203,8 @@ def test_the_checks_page_shows_each_verdict(server: Server, page: Page):
         ("build_history", "releases", None),
         ("constraint_matrix", "non_zeros", "support"),
         ("selected_households", "drawn_at_random", "weight_ratios"),
+        ("selection_design", "expanded_totals", "inclusion_probabilities"),
+        ("target_standard_errors", "by_family", "held_out"),
         ("target_fit", "comparison", "errors"),
         ("published_dataset", "release_id", None),
     ],

@@ -10,10 +10,13 @@ from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.microdata.columns import Column
 from l0_pipeline.logic.release.dictionary import TableDescription
 from l0_pipeline.logic.tables import (
+    REPLICATE_DESIGN_COLUMNS,
     SELECTED_COLUMNS,
+    STANDARD_ERROR_COLUMNS,
     TARGET_COLUMNS,
     TARGET_FIT_COLUMNS,
     TAX_OUTPUT_COLUMNS,
+    replicate_weight_columns,
 )
 
 SURVEY_WEIGHTS = ("s006",)  # the weight before calibration; `weight` takes its place
@@ -27,6 +30,9 @@ def release_tables(
     tax_outputs: pl.DataFrame,
     persons: pl.DataFrame | None,
     selected_households: pl.DataFrame,
+    replicate_weights: pl.DataFrame,
+    replicate_design: pl.DataFrame,
+    target_standard_errors: pl.DataFrame,
     target_fit: pl.DataFrame,
     target_accounting: pl.DataFrame,
 ) -> dict[str, pl.DataFrame]:
@@ -43,7 +49,10 @@ def release_tables(
         "tax_outputs": units.select("unit_id", "household_id", "weight").join(
             tax_outputs, on="unit_id", how="inner", maintain_order="left"
         ),
+        "replicate_weights": replicate_weights,
+        "replicate_design": replicate_design,
         "target_fit": target_fit,
+        "target_standard_errors": target_standard_errors,
         "target_accounting": target_accounting,
     }
     if persons is not None:
@@ -53,7 +62,7 @@ def release_tables(
     return tables
 
 
-def release_descriptions(source: str) -> dict[str, TableDescription]:
+def release_descriptions(source: str, *, replicates: int) -> dict[str, TableDescription]:
     """What every published column means, and where it comes from."""
     household_id = next(c for c in SELECTED_COLUMNS if c.name == "household_id")
     survey = f"survey ({source})"
@@ -81,6 +90,17 @@ def release_descriptions(source: str) -> dict[str, TableDescription]:
             columns=(*schema.PERSON_COLUMNS, WEIGHT),
             source=survey,
             column_sources={"weight": "calibration"},
+        ),
+        "replicate_weights": TableDescription(
+            columns=replicate_weight_columns(replicates),
+            source="calibration",
+            column_sources={"household_id": survey},
+        ),
+        "replicate_design": TableDescription(
+            columns=REPLICATE_DESIGN_COLUMNS, source="calibration"
+        ),
+        "target_standard_errors": TableDescription(
+            columns=STANDARD_ERROR_COLUMNS, source="published figures and calibration"
         ),
         "target_fit": TableDescription(
             columns=TARGET_FIT_COLUMNS,

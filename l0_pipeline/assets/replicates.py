@@ -1,0 +1,172 @@
+"""How sure the sparse file's estimates are: replicate weights, and standard errors from them."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from l0_pipeline import checks, provenance
+from l0_pipeline.io_managers import TABLE
+from l0_pipeline.logic.matrix import ConstraintMatrix, in_matrix_order
+from l0_pipeline.logic.tables import (
+    REPLICATE_DESIGN_COLUMNS,
+    STANDARD_ERROR_COLUMNS,
+    descriptions,
+    replicate_names,
+    replicate_weight_columns,
+)
+from l0_pipeline.partitions import years
+from l0_pipeline.resources.plans import ReplicatePlan, SelectionPlan
+from l0_pipeline.resources.training_run import TrainingRun
+from l0_pipeline.settings import OWNERS, REPLICATES
+
+
+@dg.multi_asset(
+    partitions_def=years,
+    group_name="selection",
+    pool="gpu",
+    outs={
+        "replicate_weights": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"torch", "parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(replicate_weight_columns(REPLICATES))},
+            description=(
+                "The weight of every kept household in each replicate.\n\n"
+                "Each replicate is the sample as it might have been drawn, refitted to the same "
+                "targets. The variance of any estimate is `scale`, which `replicate_design` has, "
+                "times the sum of the replicates' squared differences from the estimate under the "
+                "released weights."
+            ),
+        ),
+        "replicate_design": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(REPLICATE_DESIGN_COLUMNS)},
+            description="How the replicates were made, and the scale of their differences.",
+        ),
+        "target_standard_errors": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(STANDARD_ERROR_COLUMNS)},
+            description=(
+                "How sure the released estimate of each target is, from the replicate weights.\n\n"
+                "Fitted targets are met by every replicate, and have next to none. By default a "
+                "standard error tells of the draw of the random households alone: how far the "
+                "sparse file may lie from the whole one."
+            ),
+        ),
+    },
+    check_specs=[
+        checks.schema_and_keys("replicate_weights", "household_id"),
+        checks.schema_and_keys("replicate_design", "method"),
+        checks.schema_and_keys("target_standard_errors", "year", "target_id"),
+        checks.blocking(
+            "replicate_weights",
+            "weights_are_sound",
+            "Every replicate weight is finite and not negative.",
+        ),
+    ],
+)
+def replicate(
+    constraint_matrix: ConstraintMatrix,
+    target_accounting: pl.DataFrame,
+    households: pl.DataFrame,
+    calibrated_weights: pl.DataFrame,
+    selected_households: pl.DataFrame,
+    training_run: TrainingRun,
+    selection_plan: SelectionPlan,
+    replicate_plan: ReplicatePlan,
+) -> Iterator[dg.MaterializeResult]:
+    """Replicate weights of the released households, and what they say of each target."""
+    from l0.survey import replicate_weights
+    from l0_pipeline import evidence
+    from l0_pipeline.logic import fit, plots
+    from l0_pipeline.logic.calibration import fitted_problem
+    from l0_pipeline.logic.hybrid import sample_of
+    from l0_pipeline.logic.untargeted import within_area_shares
+
+    ids = households["household_id"]
+    design = calibrated_weights["scaled_design_weight"].to_numpy()
+    sample = sample_of(selected_households, ids)
+    shares = within_area_shares(households, selection_plan.anchored, design_weights=design)
+    problem = shares.anchored(
+        fitted_problem(constraint_matrix, target_accounting, design_weights=design),
+        weight=selection_plan.anchor_weight,
+    )
+    weight = selected_households["weight"].to_numpy()
+    made = replicate_weights(
+        problem,
+        sample.indices,
+        weight,
+        inclusion_probability=sample.inclusion_probability,
+        strata=sample.strata,
+        hold_total=training_run.total == "fixed",
+        **replicate_plan.model_dump(),
+    )
+    names = replicate_names(replicate_plan.replicates)
+    weights = pl.DataFrame(made.weights.astype(np.float32), schema=names).insert_column(
+        0, selected_households["household_id"]
+    )
+    how = pl.DataFrame(replicate_plan.model_dump() | {"scale": made.scale})
+    kept = constraint_matrix.coefficients[:, sample.indices].astype(np.float64)
+    rows = in_matrix_order(target_accounting, constraint_matrix)
+    errors = (
+        rows.select("year", "target_id", "family", "role", "scale")
+        .with_columns(
+            released_estimate=kept @ weight,
+            standard_error=made.standard_error(lambda given: kept @ given),
+        )
+        .with_columns(relative_standard_error=pl.col("standard_error") / pl.col("scale"))
+    )
+    table = errors.select(column.name for column in STANDARD_ERROR_COLUMNS)
+    yield dg.MaterializeResult(
+        asset_key="replicate_weights",
+        value=weights,
+        metadata={
+            "replicates": len(names),
+            "method": replicate_plan.method,
+            "variance_of": replicate_plan.variance_of,
+            provenance.MADE_WITH: provenance.made_with(
+                training_run=training_run,
+                selection_plan=selection_plan,
+                replicate_plan=replicate_plan,
+            ),
+        },
+        check_results=checks.told(
+            [
+                checks.judge_table(weights, replicate_weight_columns(len(names)), "household_id"),
+                checks.judge_weights(made.weights),
+            ],
+            asset="replicate_weights",
+        ),
+    )
+    yield dg.MaterializeResult(
+        asset_key="replicate_design",
+        value=how,
+        check_results=checks.told(
+            [checks.judge_table(how, REPLICATE_DESIGN_COLUMNS, "method")],
+            asset="replicate_design",
+        ),
+    )
+    yield dg.MaterializeResult(
+        asset_key="target_standard_errors",
+        value=table,
+        metadata={
+            "by_family": evidence.table(fit.standard_errors_by_family(errors)),
+            "held_out": evidence.plot(
+                plots.histogram(
+                    errors.filter(role="held_out")["relative_standard_error"],
+                    title="Standard errors of held-out targets",
+                    xlabel="standard error over scale",
+                )
+            ),
+        },
+        check_results=checks.told(
+            [checks.judge_table(table, STANDARD_ERROR_COLUMNS, "year", "target_id")],
+            asset="target_standard_errors",
+        ),
+    )

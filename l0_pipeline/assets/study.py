@@ -1,0 +1,164 @@
+"""How many households gates should choose: mixes beside each other, and what each costs."""
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from l0_pipeline import checks, provenance
+from l0_pipeline.io_managers import TABLE
+from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.matrix import ConstraintMatrix
+from l0_pipeline.logic.tables import STUDY_COLUMNS, descriptions
+from l0_pipeline.partitions import years
+from l0_pipeline.resources.compute_device import ComputeDevice
+from l0_pipeline.resources.plans import ReplicatePlan, SelectionPlan, StudyPlan
+from l0_pipeline.resources.training_run import TrainingRun
+from l0_pipeline.settings import OWNERS
+
+
+@dg.asset(
+    partitions_def=years,
+    dagster_type=TABLE,
+    group_name="selection",
+    kinds={"torch", "parquet"},
+    owners=OWNERS,
+    pool="gpu",
+    metadata={"descriptions": descriptions(STUDY_COLUMNS)},
+    check_specs=[
+        checks.schema_and_keys("selection_study", "gate_share", "anchored"),
+        dg.AssetCheckSpec(
+            "the_default_mix_is_supported",
+            asset="selection_study",
+            description="The selection plan's gate_share is the one that the study supports.",
+        ),
+    ],
+)
+def selection_study(
+    context: dg.AssetExecutionContext,
+    calibrated_weights: pl.DataFrame,
+    refit_validation: pl.DataFrame,
+    constraint_matrix: ConstraintMatrix,
+    target_accounting: pl.DataFrame,
+    households: pl.DataFrame,
+    training_run: TrainingRun,
+    selection_plan: SelectionPlan,
+    replicate_plan: ReplicatePlan,
+    study_plan: StudyPlan,
+    compute_device: ComputeDevice,
+) -> dg.MaterializeResult:
+    """Gates against chance: error, distortion of what no target mentions, standard errors.
+
+    Each share of gates is drawn by the selection plan's design and refitted twice, with and
+    without the survey's own shares held. All are compared with gates alone, refitted on the
+    targets alone. The mix with the fewest gates within the plan's limits is supported. Made on
+    demand: a rebuild leaves it out.
+    """
+    from l0.survey import collapse_strata, replicate_weights
+    from l0_pipeline import evidence
+    from l0_pipeline.logic import plots
+    from l0_pipeline.logic.calibration import chosen_penalty, problem_of
+    from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid
+    from l0_pipeline.logic.study import Judges, MixQuality, compare, supported_share
+    from l0_pipeline.logic.untargeted import within_area_shares
+
+    if not (target_accounting["role"] == "held_out").any():
+        raise InputError(
+            "selection_study needs held-out targets to judge by, and there are none. Set "
+            "held_out_share of the resource target_plan above 0."
+        )
+    design = calibrated_weights["scaled_design_weight"].to_numpy()
+    fitted, held_out = (
+        problem_of(role, constraint_matrix, target_accounting, design_weights=design)
+        for role in ("fitted", "held_out")
+    )
+    held, watched = (
+        within_area_shares(households, columns, design_weights=design)
+        for columns in (selection_plan.anchored, study_plan.watched)
+    )
+    judges = Judges(
+        fitted,
+        held_out,
+        held,
+        watched,
+        households.select(study_plan.amounts),
+        training_run.loss,
+    )
+    settings = training_run.refit(penalty=chosen_penalty(refit_validation))
+
+    def mix(share: float, weight: float) -> MixQuality:
+        # gates alone are taken as they are: nothing is drawn that could make up a minimum
+        varied = {"gate_share": share} | ({"least_state_share": 0.0} if share == 1 else {})
+        sample = draw_hybrid(
+            calibrated_weights,
+            households,
+            held,
+            size=training_run.budget,
+            **selection_plan.draw() | varied,
+        )
+        problem = held.anchored(fitted, weight=weight)
+        weights = refit_hybrid(
+            problem,
+            sample,
+            expansion=selection_plan.expansion,
+            loss=training_run.loss,
+            settings=settings,
+            device=compute_device.device,
+        )
+        errors = None
+        if (sample.inclusion_probability < 1).any():
+            kept = held_out.constraints[:, sample.indices]
+            errors = replicate_weights(
+                problem,
+                sample.indices,
+                weights[sample.indices],
+                inclusion_probability=sample.inclusion_probability,
+                strata=collapse_strata(sample).strata,
+                hold_total=training_run.total == "fixed",
+                **replicate_plan.model_dump(),
+            ).standard_error(lambda given: kept @ given)
+        found = judges.judge(weights, gate_share=share, anchored=weight > 0, standard_errors=errors)
+        context.log.info(
+            f"{share:.0%} by gates, anchor weight {weight:g}: held-out error "
+            f"{found.held_out_error:.4f}, distortions {found.distortions}"
+        )
+        return found
+
+    mixes = [
+        mix(share, weight)
+        for share in sorted({*study_plan.gate_shares, 1.0})
+        for weight in sorted({0.0, selection_plan.anchor_weight})
+    ]
+    table = compare(
+        mixes,
+        most_error=study_plan.most_error,
+        most_distortion=study_plan.most_distortion,
+        least_effective=study_plan.least_effective,
+    )
+    supported = supported_share(table)
+    return dg.MaterializeResult(
+        value=table,
+        metadata={
+            "supported_gate_share": float("nan") if supported is None else supported,
+            "mixes": evidence.table(table),
+            "frontier": evidence.plot(plots.mixes(table)),
+            provenance.MADE_WITH: provenance.made_with(
+                training_run=training_run, selection_plan=selection_plan, study_plan=study_plan
+            ),
+        },
+        check_results=checks.told(
+            [
+                checks.judge_table(table, STUDY_COLUMNS, "gate_share", "anchored"),
+                dg.AssetCheckResult(
+                    check_name="the_default_mix_is_supported",
+                    passed=bool(
+                        supported is not None and np.isclose(supported, selection_plan.gate_share)
+                    ),
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={
+                        "supported": float("nan") if supported is None else supported,
+                        "gate_share": selection_plan.gate_share,
+                    },
+                ),
+            ]
+        ),
+    )

@@ -1,0 +1,230 @@
+"""Households kept by gates and by chance: the draw, and the tables that describe it. Imports torch.
+
+Each household of the pool has a known chance to be kept, given the gates. Weights are refitted in
+``l0.survey.refit``; what these weights are held near is in ``untargeted``.
+"""
+
+import numpy as np
+import polars as pl
+
+from l0.survey import (
+    CalibrationProblem,
+    RefitSettings,
+    Sample,
+    collapse_strata,
+    horvitz_thompson_total,
+    refit,
+    select_hybrid,
+)
+from l0.survey.device import choose_device
+from l0.survey.selection.designs import Design
+from l0_pipeline.logic.untargeted import WithinAreaShares
+
+AREA = "state_fips"
+
+
+def draw_hybrid(
+    calibrated_weights: pl.DataFrame,
+    households: pl.DataFrame,
+    shares: WithinAreaShares,
+    *,
+    size: int,
+    gate_share: float,
+    gates_enter: str,
+    design: Design,
+    size_measure: str,
+    least_state_share: float,
+    seed: int,
+) -> Sample:
+    """The best households by their gates, and a sample of the others within each state.
+
+    Args:
+        calibrated_weights: one row a household: its gate's location, its design weight.
+        households: in the same order, with ``state_fips``.
+        shares: the categories that the cube method balances.
+        size: households to keep in all.
+        gate_share: share of them chosen by gates.
+        gates_enter: "certainly" or "by_open_probability".
+        design: of the random part within each state.
+        size_measure: "equal" chances in a state, or in proportion to the "design_weight".
+        least_state_share: of a state's proportional part of ``size``, what it keeps at least.
+        seed: of the draw.
+    """
+    weights = calibrated_weights["scaled_design_weight"].to_numpy()
+    areas = households[AREA].to_numpy()
+    probable = gates_enter == "by_open_probability"
+    return select_hybrid(
+        calibrated_weights["log_alpha"].fill_null(-np.inf).to_numpy(),
+        weights,
+        size=size,
+        gate_share=gate_share,
+        open_probability=calibrated_weights["open_probability"].to_numpy() if probable else None,
+        design=design,
+        size_measure=weights if size_measure == "design_weight" else None,
+        balance=_balancing_columns(households, shares) if design == "cube" else None,
+        areas=areas,
+        minimum=least_by_state(areas, size=size, least_state_share=least_state_share),
+        seed=seed,
+    )
+
+
+def refit_hybrid(
+    problem: CalibrationProblem,
+    sample: Sample,
+    *,
+    expansion: float,
+    loss: str,
+    settings: RefitSettings,
+    device: str,
+) -> np.ndarray:  # (households,)
+    """Weights of the households kept, near their design weights over a power of their chance.
+
+    Args:
+        problem: what they are to reproduce.
+        sample: the households kept.
+        expansion: the power: 1 starts from the inverse inclusion probability, 0 from the design
+            weight alone.
+        loss: how errors are judged.
+        settings: of the refit.
+        device: where to compute.
+    """
+    reference = problem.design_weights[sample.indices] / sample.inclusion_probability**expansion
+    return refit(
+        problem,
+        sample.indices,
+        reference=reference,
+        loss=loss,
+        settings=settings,
+        device=choose_device(device),
+    ).weights
+
+
+def least_by_state(
+    areas: np.ndarray,  # (households,)
+    *,
+    size: int,
+    least_state_share: float,
+) -> dict[int, int]:
+    """The fewest households that each state keeps: a share of its proportional part, rounded up."""
+    codes, counts = np.unique(areas, return_counts=True)
+    least = np.ceil(least_state_share * size * counts / len(areas))
+    return {int(code): int(number) for code, number in zip(codes, least, strict=True)}
+
+
+def selected_table(
+    sample: Sample,
+    *,
+    household_ids: pl.Series,
+    design_weights: np.ndarray,  # (households,)
+    weights: np.ndarray,  # (households,), zero outside the sample
+    weight_ratios: np.ndarray,  # (size,)
+) -> pl.DataFrame:
+    """One row a household kept, with how it came in and what it weighs."""
+    return pl.DataFrame(
+        {
+            "household_id": household_ids.gather(sample.indices),
+            "kind": sample.kind,
+            "stratum": sample.strata.astype(np.int64),
+            "inclusion_probability": sample.inclusion_probability,
+            "scaled_design_weight": design_weights[sample.indices],
+            "weight": weights[sample.indices],
+            "weight_ratio": weight_ratios,
+        }
+    )
+
+
+def sample_of(selected: pl.DataFrame, household_ids: pl.Series) -> Sample:
+    """The sample that ``selected_households`` records, its places among all households.
+
+    Strata of one random household are joined to their neighbours, so that every variance can be
+    estimated.
+    """
+    places = household_ids.to_frame("household_id").with_row_index("place")
+    kept = selected.join(places, on="household_id", how="left", maintain_order="left")
+    sample = Sample(
+        indices=kept["place"].to_numpy().astype(np.intp),
+        kind=kept["kind"].to_numpy().astype(np.str_),
+        inclusion_probability=kept["inclusion_probability"].to_numpy(),
+        strata=kept["stratum"].to_numpy().astype(np.intp),
+        joint=None,
+    )
+    return collapse_strata(sample)
+
+
+def design_table(
+    selected: pl.DataFrame,
+    households: pl.DataFrame,
+    *,
+    least_state_share: float,
+) -> pl.DataFrame:
+    """One row a state: households in the pool, kept in each way, at least wanted, chance."""
+    pool = households.group_by(AREA).agg(pool=pl.len().cast(pl.Int64))
+    least = least_by_state(
+        households[AREA].to_numpy(), size=len(selected), least_state_share=least_state_share
+    )
+    of_kind = {
+        kind: (pl.col("kind") == name).sum().cast(pl.Int64)
+        for kind, name in {"by_gates": "l0", "at_random": "random"}.items()
+    }
+    drawn = pl.col("inclusion_probability").filter(kind="random")
+    kept = (
+        selected.join(households.select("household_id", AREA), on="household_id")
+        .group_by(AREA)
+        .agg(**of_kind, random_share=drawn.mean())
+    )
+    return (
+        pool.join(kept, on=AREA, how="left")
+        .with_columns(
+            pl.col("by_gates", "at_random").fill_null(0),
+            minimum=pl.col(AREA).replace_strict(least, return_dtype=pl.Int64),
+        )
+        .sort(AREA)
+    )
+
+
+def expanded_totals(
+    selected: pl.DataFrame, households: pl.DataFrame, *, design_weights: np.ndarray
+) -> pl.DataFrame:
+    """Horvitz-Thompson estimates of what the whole file says, beside it, before any refit.
+
+    Returns:
+        ``variable``, ``pool`` (design weights of all households), ``estimate``,
+        ``standard_error`` and ``distance``, the difference in standard errors; null where the
+        variable is zero for all households.
+    """
+    sample = sample_of(selected, households["household_id"])
+    kept = design_weights[sample.indices]
+    rows = []
+    for name in ["households", *_amounts(households)]:
+        values = np.ones(len(households)) if name == "households" else households[name].to_numpy()
+        values = values.astype(np.float64)
+        found = horvitz_thompson_total(values[sample.indices], sample, design_weights=kept)
+        rows.append((name, float(values @ design_weights), found.value, found.standard_error))
+    table = pl.DataFrame(
+        rows, schema=["variable", "pool", "estimate", "standard_error"], orient="row"
+    )
+    distance = (pl.col("estimate") - pl.col("pool")) / pl.col("standard_error")
+    return table.with_columns(distance=pl.when(pl.col("standard_error") > 0).then(distance))
+
+
+def _amounts(households: pl.DataFrame) -> list[str]:
+    """The columns of ``households`` that can be summed, weights and identifiers apart."""
+    apart = {"household_id", AREA, "income_year", "design_weight"}
+    return [
+        name for name, kind in households.schema.items() if kind.is_numeric() and name not in apart
+    ]
+
+
+def _balancing_columns(
+    households: pl.DataFrame, shares: WithinAreaShares
+) -> np.ndarray:  # (households, columns)
+    """Persons, tax units, and an indicator of each category in the nation."""
+    categories = shares.cells.select("variable", "category").with_row_index("cell")
+    of_nation = [
+        np.asarray(shares.indicators[rows.to_numpy()].sum(axis=0)).ravel()
+        for rows in categories.group_by("variable", "category", maintain_order=True).agg("cell")[
+            "cell"
+        ]
+    ]
+    counts = households.select("persons", "tax_units").to_numpy().astype(np.float64)
+    return np.column_stack([counts, *of_nation])

@@ -1,0 +1,129 @@
+"""Laws of the households' draw as tables: probabilities, minima, expanded totals."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.hybrid import (
+    design_table,
+    draw_hybrid,
+    expanded_totals,
+    least_by_state,
+    sample_of,
+    selected_table,
+)
+from l0_pipeline.logic.untargeted import within_area_shares
+from l0_pipeline.resources.plans import SelectionPlan
+
+STATES = np.repeat([1, 2, 6], [300, 100, 600])
+_RNG = np.random.default_rng(0)
+HOUSEHOLDS = pl.DataFrame(
+    {
+        "household_id": np.arange(1_000) * 10 + 7,
+        "state_fips": STATES,
+        "persons": _RNG.integers(1, 6, 1_000),
+        "tax_units": _RNG.integers(1, 3, 1_000),
+        "vet_ben": _RNG.choice([0.0, 900.0], 1_000, p=[0.9, 0.1]),
+        "design_weight": _RNG.uniform(50, 150, 1_000),
+    }
+)
+DESIGN = HOUSEHOLDS["design_weight"].to_numpy()
+GATES = pl.DataFrame(
+    {
+        "household_id": HOUSEHOLDS["household_id"],
+        "scaled_design_weight": DESIGN,
+        "log_alpha": pl.Series(_RNG.normal(size=1_000)).scatter(np.arange(500, 1_000), None),
+        "open_probability": np.where(np.arange(1_000) < 500, _RNG.random(1_000), 0.0),
+    }
+)
+SHARES = within_area_shares(HOUSEHOLDS, ["persons"], design_weights=DESIGN)
+SIZE = 200
+
+
+def drawn(**changed):
+    settings = SelectionPlan().draw() | changed
+    return draw_hybrid(GATES, HOUSEHOLDS, SHARES, size=SIZE, **settings)
+
+
+def table(sample):
+    weights = np.zeros(1_000)
+    weights[sample.indices] = DESIGN[sample.indices]
+    return selected_table(
+        sample,
+        household_ids=HOUSEHOLDS["household_id"],
+        design_weights=DESIGN,
+        weights=weights,
+        weight_ratios=np.ones(len(sample.indices)),
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"design": name} for name in ("simple_random", "systematic", "sampford", "pivotal")),
+        {"design": "cube"},
+        {"design": "sampford", "size_measure": "design_weight"},
+        {"gates_enter": "by_open_probability"},
+        {"gate_share": 0.0},
+    ],
+)
+def test_every_design_keeps_the_budget_the_minima_and_known_probabilities(changed):
+    sample = drawn(**changed)
+    kept = table(sample)
+    assert len(kept) == kept["household_id"].n_unique() == SIZE
+    described = design_table(kept, HOUSEHOLDS, least_state_share=0.5)
+    assert (described["by_gates"] + described["at_random"] >= described["minimum"]).all()
+    assert described["pool"].to_list() == [300, 100, 600]
+    totals = expanded_totals(kept, HOUSEHOLDS, design_weights=DESIGN)
+    assert totals["distance"].abs().max() < 5
+    if "size_measure" not in changed and "gates_enter" not in changed:
+        expanded = (
+            pl.Series(1 / sample.inclusion_probability)
+            .to_frame("n")
+            .with_columns(state=pl.Series(STATES[sample.indices]))
+        )
+        counts = expanded.group_by("state").agg(pl.col("n").sum()).sort("state")["n"]
+        np.testing.assert_allclose(counts, [300, 100, 600])
+
+
+def test_a_wrong_probability_shows_in_the_expanded_totals():
+    kept = table(drawn()).with_columns(
+        inclusion_probability=pl.when(pl.col("kind") == "random")
+        .then(pl.col("inclusion_probability") / 3)
+        .otherwise(1.0)
+    )
+    totals = expanded_totals(kept, HOUSEHOLDS, design_weights=DESIGN)
+    assert totals.filter(variable="households")["distance"].item() > 5
+
+
+def test_the_cube_method_balances_persons_and_units():
+    sample = drawn(design="cube", gate_share=0.0)
+    for column in ("persons", "tax_units"):
+        values = HOUSEHOLDS[column].to_numpy()
+        estimate = (values[sample.indices] / sample.inclusion_probability).sum()
+        assert estimate == pytest.approx(values.sum(), rel=0.01)
+
+
+def test_the_table_gives_the_sample_back():
+    sample = drawn(gates_enter="by_open_probability")
+    back = sample_of(table(sample), HOUSEHOLDS["household_id"])
+    for name in ("indices", "kind", "inclusion_probability", "strata"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(sample, name))
+
+
+def test_the_least_of_a_state_is_a_share_of_its_proportional_part_rounded_up():
+    assert least_by_state(STATES, size=SIZE, least_state_share=0.5) == {1: 30, 2: 10, 6: 60}
+    assert least_by_state(STATES, size=7, least_state_share=0.5) == {1: 2, 2: 1, 6: 3}
+
+
+def test_a_minimum_that_cannot_be_met_is_refused():
+    with pytest.raises(InputError, match="their minima"):
+        drawn(gate_share=1.0, least_state_share=1.0)
+
+
+def test_the_plan_says_which_design_and_why():
+    told = SelectionPlan(design="cube", gates_enter="by_open_probability").describe()
+    assert "cube" in told
+    assert "Sampford" in told
+    assert "75%" in told
