@@ -21,6 +21,7 @@ from l0.survey.selection.designs import Design
 from l0_pipeline.logic.untargeted import WithinAreaShares
 
 AREA = "state_fips"
+ROUNDING = 1e-9
 
 
 def draw_hybrid(
@@ -190,7 +191,7 @@ def expanded_totals(
     Returns:
         ``variable``, ``pool`` (design weights of all households), ``estimate``,
         ``standard_error`` and ``distance``, the difference in standard errors; null where the
-        variable is zero for all households.
+        design leaves no error.
     """
     sample = sample_of(selected, households["household_id"])
     kept = design_weights[sample.indices]
@@ -204,7 +205,9 @@ def expanded_totals(
         rows, schema=["variable", "pool", "estimate", "standard_error"], orient="row"
     )
     distance = (pl.col("estimate") - pl.col("pool")) / pl.col("standard_error")
-    return table.with_columns(distance=pl.when(pl.col("standard_error") > 0).then(distance))
+    # weights that make a total exact leave it nothing but rounding
+    random = pl.col("standard_error") > ROUNDING * pl.col("pool").abs()
+    return table.with_columns(distance=pl.when(random).then(distance))
 
 
 def _amounts(households: pl.DataFrame) -> list[str]:

@@ -118,7 +118,11 @@ def compare(
         distortion = max(mix.distortions.values(), default=None)
         rows.append(numbers | {"distortion": distortion} | against | {"supported": supported})
     schema = {column.name: column.dtype for column in STUDY_COLUMNS}
-    return pl.DataFrame(rows, schema_overrides=schema).select(list(schema)).sort("gate_share", "anchored")
+    return (
+        pl.DataFrame(rows, schema_overrides=schema)
+        .select(list(schema))
+        .sort("gate_share", "anchored")
+    )
 
 
 def supported_share(study: pl.DataFrame) -> float | None:

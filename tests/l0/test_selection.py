@@ -206,7 +206,7 @@ def test_every_area_with_records_left_draws_one_so_that_all_have_a_chance():
         chosen = select(areas=areas, size=6, gate_share=None, gate_count=4, seed=seed)
         random = chosen.indices[chosen.kind == "random"]
         assert sorted(areas[random]) == ["large", "tiny"]
-    with pytest.raises(InputError, match="size is 1, but the 2 strata give from 2"):
+    with pytest.raises(InputError, match="1 records are drawn at random, but 2 would be"):
         select(areas=areas, size=5, gate_share=None, gate_count=4)
     assert len(select(areas=areas, size=4, gate_share=1.0).indices) == 4
 
@@ -247,8 +247,11 @@ def test_gates_drawn_by_open_probability_share_their_number_out_over_areas():
         ({"gate_share": None, "gate_count": 9}, "gate_count is 9, but only 8 records are kept"),
         ({"gate_share": None, "gate_count": -1}, "gate_count is -1"),
         ({"minimum": 1}, "minimum is 1, but no areas were given"),
-        ({"areas": AREAS, "minimum": 6}, "4 strata cannot give .* the first a: 5 of 4"),
-        ({"areas": AREAS, "minimum": 3}, "size is 4, but the 4 strata give from 8"),
+        (
+            {"areas": AREAS, "minimum": 6},
+            "but 20 would be needed: .* most of all a with 1",
+        ),
+        ({"areas": AREAS, "minimum": 3}, "4 records are drawn at random, but 8 would be needed"),
         ({"areas": AREAS, "minimum": {"a": 1}}, "minimum must give a number for each of the 4"),
         ({"areas": AREAS[:-1]}, r"strata has shape \(19,\)"),
         ({"size_measure": -DESIGN}, "20 entries of size_measure are negative"),

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from l0_pipeline.logic.errors import InputError
+from l0.errors import InputError
 from l0_pipeline.logic.hybrid import (
     design_table,
     draw_hybrid,
@@ -118,7 +118,7 @@ def test_the_least_of_a_state_is_a_share_of_its_proportional_part_rounded_up():
 
 
 def test_a_minimum_that_cannot_be_met_is_refused():
-    with pytest.raises(InputError, match="their minima"):
+    with pytest.raises(InputError, match="0 records are drawn at random, but 80 would be needed"):
         drawn(gate_share=1.0, least_state_share=1.0)
 
 

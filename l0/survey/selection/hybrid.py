@@ -99,13 +99,15 @@ def select_hybrid(
     seeds = np.random.SeedSequence(seed).generate_state(2)
     gates = select(chosen_by_gates, design="sampford", strata=codes, seed=int(seeds[0]))
     there = np.bincount(codes[gates.indices], minlength=len(labels))
-    at_random = _within_areas(
-        _measure(size_measure, left),
-        codes,
+    measure = _measure(size_measure, left)
+    lower = _least_drawn(
+        minimum if areas is not None else _no_minimum(minimum),
         labels,
+        there=there,
+        left=np.bincount(codes[measure > 0], minlength=len(labels)),
         size=size - by_gates,
-        lower=_lacking(minimum, there, labels, without_areas=areas is None),
     )
+    at_random = _within_areas(measure, codes, labels, size=size - by_gates, lower=lower)
     rest = select(
         at_random,
         design=design,
@@ -199,16 +201,35 @@ def _measure(given: ArrayLike | None, left: Mask) -> Vector:
     return np.where(left, measure, 0.0)
 
 
-def _lacking(
-    minimum: Minimum, certain: Indices, labels: Labels, *, without_areas: bool
-) -> Indices:  # (areas,)
-    """How many records each area must still get at random."""
-    if without_areas and minimum != 0:
+def _no_minimum(minimum: Minimum) -> int:
+    if minimum != 0:
         raise InputError(
             f"minimum is {minimum!r}, but no areas were given that could keep as many. Give areas."
         )
-    lacking: Indices = np.maximum(minima(minimum, labels) - certain, 0)
-    return lacking
+    return 0
+
+
+def _least_drawn(
+    minimum: Minimum,
+    labels: Labels,
+    *,
+    there: Indices,  # (areas,) records by gates
+    left: Indices,  # (areas,) records that may be drawn
+    size: int,
+) -> Indices:  # (areas,)
+    """The fewest records that each area must get at random: its minimum, and a chance for all."""
+    lacking = np.maximum(minima(minimum, labels) - there, 0)
+    least: Indices = np.maximum(lacking, (left > 0) & (size > 0))
+    if least.sum() > size:
+        first = int(lacking.argmax())
+        raise InputError(
+            f"{size:,} records are drawn at random, but {int(least.sum()):,} would be needed: "
+            f"each of {int((left > 0).sum())} areas with records left gives at least one, and "
+            f"{int((lacking > 0).sum())} areas lack {int(lacking.sum()):,} of their minimum, most "
+            f"of all {labels[first]} with {there[first]:,} by gates. Lower the minimum or the "
+            "gates' share, raise the size, or join areas."
+        )
+    return least
 
 
 def _within_areas(
@@ -217,7 +238,7 @@ def _within_areas(
     labels: Labels,
     *,
     size: int,
-    lower: Indices | None = None,  # (areas,) of a part that leaves no area out
+    lower: Indices | None = None,  # (areas,) of the random part, shared out by records
 ) -> Vector:
     """Inclusion probabilities in proportion to a measure, the size shared out over the areas."""
     there = np.bincount(codes[measure > 0], minlength=len(labels))
@@ -226,7 +247,6 @@ def _within_areas(
         lower = np.zeros_like(there)
     else:
         total = there.astype(np.float64)
-        lower = np.maximum(lower, (there > 0) & (size > 0))
     sizes = share_out(size, total, lower=lower, upper=there, labels=labels)
     probability = np.zeros(len(measure))
     for group in by_stratum(np.flatnonzero(measure > 0), codes):
