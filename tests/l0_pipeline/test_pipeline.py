@@ -75,11 +75,11 @@ def test_the_release_keeps_exactly_the_budget_by_both_ways(built: Build):
 
 def test_inverse_inclusion_probabilities_count_the_households_of_each_state(built: Build):
     kept = pl.read_parquet(_latest(built) / "households.parquet")
-    expanded = kept.group_by("state_fips").agg((1 / pl.col("inclusion_probability")).sum())
+    expanded = kept.group_by("state_fips").agg(n=(1 / pl.col("inclusion_probability")).sum())
     pool = pl.read_parquet(built.folder / "households.parquet").group_by("state_fips").len()
     both = pool.join(expanded, on="state_fips")
     assert len(both) == len(pool)
-    assert both["inclusion_probability"].to_numpy() == pytest.approx(both["len"].to_numpy())
+    assert both["n"].to_numpy() == pytest.approx(both["len"].to_numpy())
     design = pl.read_parquet(_table_of(built, "selection_design"))
     assert (design["by_gates"] + design["at_random"] >= design["minimum"]).all()
     assert design["by_gates"].sum() + design["at_random"].sum() == BUDGET
