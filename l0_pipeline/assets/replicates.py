@@ -54,7 +54,7 @@ from l0_pipeline.settings import OWNERS, REPLICATES
             metadata={"descriptions": descriptions(STANDARD_ERROR_COLUMNS)},
             description=(
                 "How sure the released estimate of each target is, from the replicate weights.\n\n"
-                "Fitted targets are met by every replicate, and have next to none. By default a "
+                "What the fit met, every replicate meets, so that it varies little. By default a "
                 "standard error tells of the draw of the random households alone: how far the "
                 "sparse file may lie from the whole one."
             ),

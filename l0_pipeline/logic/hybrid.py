@@ -22,6 +22,8 @@ from l0_pipeline.logic.untargeted import WithinAreaShares
 
 AREA = "state_fips"
 ROUNDING = 1e-9
+# a household whose gate was surely open is drawn up to twenty times as often as one whose was shut
+LEAST_OPEN = 0.05
 
 
 def draw_hybrid(
@@ -47,21 +49,27 @@ def draw_hybrid(
         gate_share: share of them chosen by gates.
         gates_enter: "certainly" or "by_open_probability".
         design: of the random part within each state.
-        size_measure: "equal" chances in a state, or in proportion to the "design_weight".
+        size_measure: "equal" chances in a state, or in proportion to the "design_weight" or to
+            the gate's "open_probability", none taken as less than ``LEAST_OPEN``.
         least_state_share: of a state's proportional part of ``size``, what it keeps at least.
         seed: of the draw.
     """
     weights = calibrated_weights["scaled_design_weight"].to_numpy()
     areas = households[AREA].to_numpy()
-    probable = gates_enter == "by_open_probability"
+    opened = calibrated_weights["open_probability"].to_numpy()
+    measures = {
+        "equal": None,
+        "design_weight": weights,
+        "open_probability": np.maximum(opened, LEAST_OPEN),
+    }
     return select_hybrid(
         calibrated_weights["log_alpha"].fill_null(-np.inf).to_numpy(),
         weights,
         size=size,
         gate_share=gate_share,
-        open_probability=calibrated_weights["open_probability"].to_numpy() if probable else None,
+        open_probability=opened if gates_enter == "by_open_probability" else None,
         design=design,
-        size_measure=weights if size_measure == "design_weight" else None,
+        size_measure=measures[size_measure],
         balance=_balancing_columns(households, shares) if design == "cube" else None,
         areas=areas,
         minimum=least_by_state(areas, size=size, least_state_share=least_state_share),
@@ -189,25 +197,34 @@ def expanded_totals(
     """Horvitz-Thompson estimates of what the whole file says, beside it, before any refit.
 
     Returns:
-        ``variable``, ``pool`` (design weights of all households), ``estimate``,
-        ``standard_error`` and ``distance``, the difference in standard errors; null where the
-        design leaves no error.
+        ``variable``; ``difference`` of the estimate to the whole file's total and its
+        ``standard_error``, both as shares of that total; ``distance``, the one over the other;
+        and the ``pool``'s total, to the nearest unit. A variable that is zero for everybody is
+        left out; error and distance are null where the design leaves none.
     """
     sample = sample_of(selected, households["household_id"])
     kept = design_weights[sample.indices]
     rows = []
     for name in ["households", *_amounts(households)]:
         values = np.ones(len(households)) if name == "households" else households[name].to_numpy()
-        values = values.astype(np.float64)
-        found = horvitz_thompson_total(values[sample.indices], sample, design_weights=kept)
+        found = horvitz_thompson_total(
+            values[sample.indices].astype(np.float64), sample, design_weights=kept
+        )
         rows.append((name, float(values @ design_weights), found.value, found.standard_error))
-    table = pl.DataFrame(
-        rows, schema=["variable", "pool", "estimate", "standard_error"], orient="row"
+    table = pl.DataFrame(rows, schema=["variable", "total", "estimate", "error"], orient="row")
+    of_pool = table.filter(pl.col("total") != 0).select(
+        "variable",
+        difference=pl.col("estimate") / pl.col("total") - 1,
+        # weights that make a total exact leave it nothing but rounding
+        standard_error=pl.when(pl.col("error") > ROUNDING * pl.col("total").abs()).then(
+            pl.col("error") / pl.col("total").abs()
+        ),
+        pool=pl.col("total").round().cast(pl.Int64),
     )
-    distance = (pl.col("estimate") - pl.col("pool")) / pl.col("standard_error")
-    # weights that make a total exact leave it nothing but rounding
-    random = pl.col("standard_error") > ROUNDING * pl.col("pool").abs()
-    return table.with_columns(distance=pl.when(random).then(distance))
+    distance = pl.col("difference") / pl.col("standard_error")
+    return of_pool.select(
+        "variable", "difference", "standard_error", distance.alias("distance"), "pool"
+    )
 
 
 def _amounts(households: pl.DataFrame) -> list[str]:

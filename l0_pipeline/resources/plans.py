@@ -79,15 +79,18 @@ class SelectionPlan(dg.ConfigurableResource["SelectionPlan"]):
         ),
     )
     design: Literal["simple_random", "systematic", "sampford", "pivotal", "cube"] = Field(
-        default="simple_random",
+        default="sampford",
         description=(
             "How the random part is drawn within each state. cube: balanced on the numbers of "
             "persons, tax units and anchored categories."
         ),
     )
-    size_measure: Literal["equal", "design_weight"] = Field(
-        default="equal",
-        description="What the chances of the random part are proportional to, in each state.",
+    size_measure: Literal["open_probability", "equal", "design_weight"] = Field(
+        default="open_probability",
+        description=(
+            "What the chances of the random part are proportional to, in each state. "
+            "open_probability: that of the household's gate, none taken as less than 0.05."
+        ),
     )
     least_state_share: float = Field(
         default=settings.LEAST_STATE_SHARE,
@@ -135,6 +138,8 @@ class SelectionPlan(dg.ConfigurableResource["SelectionPlan"]):
             "sample: no household is sure to be kept",
         }[self.gates_enter]
         chances = {
+            "open_probability": "chances follow the probability that a household's gate was open, "
+            "since these do more for the totals, and none is left without",
             "equal": "every household of a state has the same chance",
             "design_weight": "chances follow the design weight, so that kept households stand "
             "for as many",
@@ -171,7 +176,7 @@ class StudyPlan(dg.ConfigurableResource["StudyPlan"]):
     """Which mixes of gates and chance are compared, and what a mix may cost to be supported."""
 
     gate_shares: list[Annotated[float, Field(ge=0, le=1)]] = Field(
-        default=[0.0, 0.25, 0.5, 0.75, 1.0],
+        default=[0.0, 0.25, 0.5, 0.75, 0.8, 0.9, 1.0],
         min_length=1,
         description="Shares chosen by gates; 1 is always made, to compare with.",
     )

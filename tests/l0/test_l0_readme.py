@@ -1,4 +1,4 @@
-"""The examples of l0/README.md and l0/MIGRATION.md run as printed, without a warning.
+"""The examples of the library's pages (l0/, l0/survey/) run as printed, without a warning.
 
 Each block stands for itself. Where it prints, the comment behind is what is printed.
 """
@@ -12,6 +12,7 @@ import l0
 
 FOLDER = Path(l0.__file__).parent
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+DOCUMENTS = ("README.md", "survey/README.md", "MIGRATION.md")
 PRINTED = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
 TYPED_BY_USERS = [
     "gate = SampleGate(n_samples=10000, target_samples=1000)",
@@ -36,7 +37,7 @@ def blocks(document: str) -> list[str]:
 
 EXAMPLES = [
     pytest.param(block, id=f"{document}-{number}")
-    for document in ("README.md", "MIGRATION.md")
+    for document in DOCUMENTS
     for number, block in enumerate(blocks(document))
 ]
 
@@ -61,7 +62,9 @@ def test_what_users_type_is_in_an_example(line: str):
 
 
 def test_links_lead_to_files():
-    for document in ("README.md", "MIGRATION.md"):
+    for document in DOCUMENTS:
         text = (FOLDER / document).read_text(encoding="utf-8")
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-            assert (FOLDER / link).is_file(), f"{document} links to {link}"
+            assert (FOLDER / document).parent.joinpath(link).is_file(), (
+                f"{document} links to {link}"
+            )

@@ -42,7 +42,8 @@ SIZE = 200
 
 
 def drawn(**changed):
-    settings = SelectionPlan().draw() | changed
+    equal = {"size_measure": "equal", "design": "simple_random", "gate_share": 0.75}
+    settings = SelectionPlan().draw() | equal | changed
     return draw_hybrid(GATES, HOUSEHOLDS, SHARES, size=SIZE, **settings)
 
 
@@ -64,6 +65,7 @@ def table(sample):
         *({"design": name} for name in ("simple_random", "systematic", "sampford", "pivotal")),
         {"design": "cube"},
         {"design": "sampford", "size_measure": "design_weight"},
+        {"design": "sampford", "size_measure": "open_probability"},
         {"gates_enter": "by_open_probability"},
         {"gate_share": 0.0},
     ],
@@ -126,4 +128,4 @@ def test_the_plan_says_which_design_and_why():
     told = SelectionPlan(design="cube", gates_enter="by_open_probability").describe()
     assert "cube" in told
     assert "Sampford" in told
-    assert "75%" in told
+    assert "80%" in told

@@ -16,9 +16,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from l0.survey import horvitz_thompson_total
 from l0_pipeline.io_managers import MatrixIOManager, WholeParquetIOManager, read_matrix
 from l0_pipeline.logic.calibration import fitted_problem
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.hybrid import sample_of
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
@@ -67,22 +69,23 @@ def test_one_command_publishes_a_release_that_sha256sum_verifies(built: Build):
 def test_the_release_keeps_exactly_the_budget_by_both_ways(built: Build):
     households = pl.read_parquet(_latest(built) / "households.parquet")
     assert dict(households.group_by("kind").len().rows()) == {
-        "l0": round(0.75 * BUDGET),
-        "random": BUDGET - round(0.75 * BUDGET),
+        "l0": round(0.8 * BUDGET),
+        "random": BUDGET - round(0.8 * BUDGET),
     }
     assert households["household_id"].n_unique() == BUDGET
 
 
-def test_inverse_inclusion_probabilities_count_the_households_of_each_state(built: Build):
+def test_released_probabilities_expand_to_the_survey_within_their_standard_error(built: Build):
     kept = pl.read_parquet(_latest(built) / "households.parquet")
-    expanded = kept.group_by("state_fips").agg(n=(1 / pl.col("inclusion_probability")).sum())
-    pool = pl.read_parquet(built.folder / "households.parquet").group_by("state_fips").len()
-    both = pool.join(expanded, on="state_fips")
-    assert len(both) == len(pool)
-    assert both["n"].to_numpy() == pytest.approx(both["len"].to_numpy())
+    sample = sample_of(kept, pl.read_parquet(built.folder / "households.parquet")["household_id"])
+    households = horvitz_thompson_total(np.ones(BUDGET), sample)
+    low, high = households.interval(0.9999)
+    assert low < HOUSEHOLDS < high
+    assert households.standard_error < 0.1 * HOUSEHOLDS
     design = pl.read_parquet(_table_of(built, "selection_design"))
     assert (design["by_gates"] + design["at_random"] >= design["minimum"]).all()
     assert design["by_gates"].sum() + design["at_random"].sum() == BUDGET
+    assert (design["at_random"] > 0).all()
 
 
 def test_a_released_file_alone_says_how_sure_its_totals_are(built: Build):
@@ -215,12 +218,12 @@ def test_a_study_compares_mixes_with_gates_alone_and_supports_the_fewest_gates(b
     _run(
         built,
         "selection_study",
-        study_plan=StudyPlan(gate_shares=[0.5, 0.75], most_error=1.5, most_distortion=1.0),
+        study_plan=StudyPlan(gate_shares=[0.5, 0.8], most_error=1.5, most_distortion=1.0),
         replicate_plan=ReplicatePlan(replicates=4),
     )
     study = pl.read_parquet(_table_of(built, "selection_study"))
     assert study.select("gate_share", "anchored").rows() == [
-        (share, held) for share in (0.5, 0.75, 1.0) for held in (False, True)
+        (share, held) for share in (0.5, 0.8, 1.0) for held in (False, True)
     ]
     (alone,) = study.filter(gate_share=1.0, anchored=False).to_dicts()
     assert alone["error_ratio"] == alone["distortion_ratio"] == alone["effective_ratio"] == 1.0
@@ -228,7 +231,7 @@ def test_a_study_compares_mixes_with_gates_alone_and_supports_the_fewest_gates(b
     for row in study.filter(pl.col("gate_share") < 1).to_dicts():
         assert row["error_ratio"] == row["held_out_error"] / alone["held_out_error"]
         assert row["standard_error"] > 0
-    distorted = {row["anchored"]: row for row in study.filter(gate_share=0.75).to_dicts()}
+    distorted = {row["anchored"]: row for row in study.filter(gate_share=0.8).to_dicts()}
     assert distorted[True]["distortion"] < distorted[False]["distortion"]
     supported = study.filter("supported")
     assert (supported["error_ratio"] <= 1.5).all()
