@@ -30,8 +30,15 @@ def test_a_release_is_read_without_our_code(built: Build):
     assert 1e13 < income < 2e13  # adjusted gross income of the nation, dollars
 
 
+@pytest.mark.xdist_group("build")
+def test_a_release_alone_gives_a_standard_error(built: Build):
+    households, error = map(float, _run(EXAMPLES[1], built.folder).split())
+    assert 5e6 < households < 3e7  # of five or more persons
+    assert 0 < error < 0.2 * households
+
+
 def test_the_library_keeps_exactly_the_budget(tmp_path: Path):
-    support, effective, loss = _run(EXAMPLES[1], tmp_path).split()
+    support, effective, loss = _run(EXAMPLES[2], tmp_path).split()
     assert int(support) == 100
     assert 1 < float(effective) <= 100
     assert 0 <= float(loss) < 0.05
