@@ -184,6 +184,23 @@ def test_replicates_that_cannot_be_made_are_refused(changed, message):
         made(**changed)
 
 
+@pytest.mark.parametrize("method", ["bootstrap", "jackknife"])
+def test_the_records_that_vary_keep_the_variance_that_the_design_gives_them(method):
+    found = made(method=method)
+    shown = found.scale * np.square(found.weights - WEIGHTS[:, None]).sum()
+    design = DesignVariance.of(SAMPLE.inclusion_probability, SAMPLE.strata, variance_of="thinning")
+    # signs repeat it but for the part along the root of c, one record's worth a stratum
+    assert shown == pytest.approx(np.square(WEIGHTS * design.root).sum(), rel=0.08)
+
+
+def test_targets_that_pin_all_weights_down_are_refused():
+    pinned = CalibrationProblem(np.eye(6), np.full(6, 2.0), np.ones(6))
+    with pytest.raises(InputError, match="pin the weights down"):
+        replicate_weights(
+            pinned, np.arange(6), np.full(6, 2.0), inclusion_probability=np.full(6, 0.5), seed=0
+        )
+
+
 @pytest.mark.parametrize(
     ("support", "message"),
     [

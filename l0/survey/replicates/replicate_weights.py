@@ -26,8 +26,10 @@ METHODS = ("bootstrap", "jackknife")
 _MOST_CHANGE = 0.5
 # deviations by which it is seen how much of each record's variance the refit leaves
 _PROBES = 100
-# a weight that the targets pin down is given back ten times the variance left to it, no more
+# a record to which it leaves less is raised as if it left that much
 _LEAST_LEFT = 0.1
+# share of all variance that the refit must leave
+_LEAST_LEFT_IN_ALL = 1e-2
 # numbers in a matrix of replicates that are refitted together
 _TOGETHER = 4_000_000
 
@@ -86,12 +88,14 @@ def replicate_weights(
 ) -> ReplicateWeights:
     """Replicates of fitted weights, each refitted from them as a warm start.
 
-    The bootstrap is that of Beaumont and Patak (2012). A refit takes from each record's deviation
-    the part that the targets explain, the more the fewer records there are to a target, and
-    standard errors would come out short. So deviations are first raised, record by record, until
-    after the refit each has the variance that the design gives it: Hartley, Rao and Kiefer's
-    (1969) correction of squared residuals, its matrix taken for diagonal and found by probing.
-    The jackknife needs none: it takes whole records away (Kott, 2001).
+    The bootstrap is that of Beaumont and Patak (2012), the jackknife that of Kott (2001). A refit
+    takes from the deviations the part that the targets explain, the more the fewer records there
+    are to a target, and standard errors would come out short, as squared residuals of a
+    regression do without their correction. So the scale is set by what is left: after the refit,
+    the records that vary show the variance that the design gives them, sum_i w_i^2 c_i. The
+    jackknife takes records away and so gives each its own share; deviations of the bootstrap are
+    first raised record by record, by the correction of Hartley, Rao and Kiefer (1969) with its
+    matrix taken for diagonal and found by probing.
 
     Args:
         problem: what the weights were fitted to.
@@ -141,16 +145,19 @@ def replicate_weights(
     )
     draw = np.random.default_rng(seed)
     if method == "bootstrap":
-        deviations = design.bootstrap(count, draw) * _raised(design, held, draw)[:, None]
-        amplitude = _MOST_CHANGE / float(np.abs(deviations).max())
+        deviations = design.bootstrap(count, draw)
+        raised = _raised(design, held, draw)[:, None] * deviations
+        amplitude = _MOST_CHANGE / float(np.abs(raised).max())
     else:
-        deviations = design.jackknife(count, draw)
+        raised = deviations = design.jackknife(count, draw)
         # among unequal probabilities a little less, where a factor would fall below zero
         amplitude = min(float(np.sqrt(count / (count - 1))), 1 / float(-deviations.min()))
+    refitted = _refitted(held, amplitude * raised)
+    left = _share_left(fitted, amplitude * deviations, refitted, varying=design.root > 0)
     return ReplicateWeights(
         calibrated_weights=fitted,
-        weights=_refitted(held, amplitude * deviations),
-        scale=1 / amplitude**2,
+        weights=refitted,
+        scale=1 / (amplitude**2 * left),
         method=method,
         variance_of=variance_of,
     )
@@ -177,6 +184,24 @@ def _refitted(held: HeldTargets, deviations: Matrix) -> Matrix:  # (size, replic
         factors = np.maximum(1 + deviations[:, columns], 0).astype(np.float32)
         weights[:, columns] = held.restored(factors)
     return weights
+
+
+def _share_left(
+    fitted: Vector,  # (size,)
+    deviations: Matrix,  # (size, replicates)
+    refitted: Matrix,  # (size, replicates)
+    *,
+    varying: NDArray[np.bool_],  # (size,)
+) -> float:
+    """How much of the variance of the records that vary the refit has left."""
+    drawn = np.square(fitted[:, None] * deviations).sum()
+    left = float(np.square(refitted - fitted[:, None])[varying].sum() / drawn)
+    if left < _LEAST_LEFT_IN_ALL:
+        raise InputError(
+            f"the refit takes back {1 - left:.2%} of all deviations: the targets held pin the "
+            "weights down, and no variance shows. Lower the tolerance, so that fewer are held."
+        )
+    return left
 
 
 def _checked_support(problem: CalibrationProblem, support: ArrayLike) -> NDArray[np.intp]:
