@@ -26,9 +26,11 @@ from l0_pipeline.settings import OWNERS, REPLICATES
     partitions_def=years,
     group_name="selection",
     pool="gpu",
+    can_subset=True,
     outs={
         "replicate_weights": dg.AssetOut(
             dagster_type=TABLE,
+            is_required=False,
             kinds={"torch", "parquet"},
             owners=OWNERS,
             metadata={"descriptions": descriptions(replicate_weight_columns(REPLICATES))},
@@ -42,6 +44,7 @@ from l0_pipeline.settings import OWNERS, REPLICATES
         ),
         "replicate_design": dg.AssetOut(
             dagster_type=TABLE,
+            is_required=False,
             kinds={"parquet"},
             owners=OWNERS,
             metadata={"descriptions": descriptions(REPLICATE_DESIGN_COLUMNS)},
@@ -49,14 +52,16 @@ from l0_pipeline.settings import OWNERS, REPLICATES
         ),
         "target_standard_errors": dg.AssetOut(
             dagster_type=TABLE,
+            is_required=False,
             kinds={"parquet"},
             owners=OWNERS,
             metadata={"descriptions": descriptions(STANDARD_ERROR_COLUMNS)},
             description=(
                 "How sure the released estimate of each target is, from the replicate weights.\n\n"
-                "What the fit met, every replicate meets, so that it varies little. By default a "
-                "standard error tells of the draw of the random households alone: how far the "
-                "sparse file may lie from the whole one."
+                "By default how much it would move had other households been drawn at random, the "
+                "choice of the gates held fixed. What choosing by gates shifts is not in it: "
+                "`target_fit` shows that as the error. What the fit met, every replicate meets, "
+                "so that it varies little."
             ),
         ),
     },
@@ -72,6 +77,7 @@ from l0_pipeline.settings import OWNERS, REPLICATES
     ],
 )
 def replicate(
+    context: dg.AssetExecutionContext,
     constraint_matrix: ConstraintMatrix,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
@@ -89,6 +95,7 @@ def replicate(
     from l0_pipeline.logic.hybrid import sample_of
     from l0_pipeline.logic.untargeted import within_area_shares
 
+    made_now = context.op_execution_context.selected_output_names
     ids = households["household_id"]
     design = calibrated_weights["scaled_design_weight"].to_numpy()
     sample = sample_of(selected_households, ids)
@@ -123,50 +130,55 @@ def replicate(
         .with_columns(relative_standard_error=pl.col("standard_error") / pl.col("scale"))
     )
     table = errors.select(column.name for column in STANDARD_ERROR_COLUMNS)
-    yield dg.MaterializeResult(
-        asset_key="replicate_weights",
-        value=weights,
-        metadata={
-            "replicates": len(names),
-            "method": replicate_plan.method,
-            "variance_of": replicate_plan.variance_of,
-            provenance.MADE_WITH: provenance.made_with(
-                training_run=training_run,
-                selection_plan=selection_plan,
-                replicate_plan=replicate_plan,
+    if "replicate_weights" in made_now:
+        yield dg.MaterializeResult(
+            asset_key="replicate_weights",
+            value=weights,
+            metadata={
+                "replicates": len(names),
+                "method": replicate_plan.method,
+                "variance_of": replicate_plan.variance_of,
+                provenance.MADE_WITH: provenance.made_with(
+                    training_run=training_run,
+                    selection_plan=selection_plan,
+                    replicate_plan=replicate_plan,
+                ),
+            },
+            check_results=checks.told(
+                [
+                    checks.judge_table(
+                        weights, replicate_weight_columns(len(names)), "household_id"
+                    ),
+                    checks.judge_weights(made.weights),
+                ],
+                asset="replicate_weights",
             ),
-        },
-        check_results=checks.told(
-            [
-                checks.judge_table(weights, replicate_weight_columns(len(names)), "household_id"),
-                checks.judge_weights(made.weights),
-            ],
-            asset="replicate_weights",
-        ),
-    )
-    yield dg.MaterializeResult(
-        asset_key="replicate_design",
-        value=how,
-        check_results=checks.told(
-            [checks.judge_table(how, REPLICATE_DESIGN_COLUMNS, "method")],
-            asset="replicate_design",
-        ),
-    )
-    yield dg.MaterializeResult(
-        asset_key="target_standard_errors",
-        value=table,
-        metadata={
-            "by_family": evidence.table(fit.standard_errors_by_family(errors)),
-            "held_out": evidence.plot(
-                plots.histogram(
-                    errors.filter(role="held_out")["relative_standard_error"],
-                    title="Standard errors of held-out targets",
-                    xlabel="standard error over scale",
-                )
+        )
+    if "replicate_design" in made_now:
+        yield dg.MaterializeResult(
+            asset_key="replicate_design",
+            value=how,
+            check_results=checks.told(
+                [checks.judge_table(how, REPLICATE_DESIGN_COLUMNS, "method")],
+                asset="replicate_design",
             ),
-        },
-        check_results=checks.told(
-            [checks.judge_table(table, STANDARD_ERROR_COLUMNS, "year", "target_id")],
-            asset="target_standard_errors",
-        ),
-    )
+        )
+    if "target_standard_errors" in made_now:
+        yield dg.MaterializeResult(
+            asset_key="target_standard_errors",
+            value=table,
+            metadata={
+                "by_family": evidence.table(fit.standard_errors_by_family(errors)),
+                "held_out": evidence.plot(
+                    plots.histogram(
+                        errors.filter(role="held_out")["relative_standard_error"],
+                        title="Standard errors of held-out targets",
+                        xlabel="standard error over scale",
+                    )
+                ),
+            },
+            check_results=checks.told(
+                [checks.judge_table(table, STANDARD_ERROR_COLUMNS, "year", "target_id")],
+                asset="target_standard_errors",
+            ),
+        )

@@ -50,8 +50,11 @@ def selection_study(
 
     Each share of gates is drawn by the selection plan's design and refitted twice, with and
     without the survey's own shares held. All are compared with gates alone, refitted on the
-    targets alone. The mix with the fewest gates within the plan's limits is supported. Made on
-    demand: a rebuild leaves it out.
+    targets alone. A mix is supported whose held-out error is at most 1.03 times theirs, whose
+    distortion is at most 0.6 times and whose effective sample size is at least 0.8 times
+    (`study_plan`); the one with the fewest gates should be the default. Distortion is the total
+    variation of the held columns' shares within states, against the survey's. Made on demand: a
+    rebuild leaves it out.
     """
     from l0.survey import collapse_strata, replicate_weights
     from l0_pipeline import evidence

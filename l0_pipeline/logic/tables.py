@@ -298,7 +298,7 @@ SELECTED_COLUMNS: tuple[Column, ...] = (
         "stratum",
         pl.Int64,
         "number",
-        "Stratum of the draw: of the random part one a state",
+        "Stratum of the draw, numbered: the states in the order of their codes",
     ),
     Column(
         "inclusion_probability",
@@ -370,7 +370,10 @@ STANDARD_ERROR_COLUMNS: tuple[Column, ...] = (
     Column("released_estimate", pl.Float64, "see unit", "Estimate under the released weights"),
     Column("standard_error", pl.Float64, "see unit", "Its standard error, from the replicates"),
     Column(
-        "relative_standard_error", pl.Float64, "share of scale", "Standard error over the scale"
+        "relative_standard_error",
+        pl.Float64,
+        "share of scale",
+        "Standard error over the scale of target_fit: the value, or a floor near zero",
     ),
 )
 

@@ -153,6 +153,26 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_global_generator():
     assert made(seed=2).weights.tobytes() != first
 
 
+@pytest.mark.parametrize("method", ["bootstrap", "jackknife"])
+def test_a_total_that_every_draw_keeps_by_itself_is_no_obstacle(method):
+    """The count of a simple random sample: nothing but rounding is left to restore."""
+    sample = select(np.full(RECORDS, SIZE / RECORDS), design="simple_random", seed=0)
+    count = CalibrationProblem(np.ones((1, RECORDS)), [RECORDS], np.ones(RECORDS))
+    weights = 1 / sample.inclusion_probability
+    found = replicate_weights(
+        count,
+        sample.indices,
+        weights,
+        inclusion_probability=sample.inclusion_probability,
+        method=method,
+        replicates=SIZE,
+        seed=0,
+    )
+    income = INCOME[sample.indices]
+    stated = horvitz_thompson_total(income, sample).standard_error
+    assert found.standard_error(lambda w: w @ income) == pytest.approx(stated, rel=0.2)
+
+
 def test_a_total_that_the_fit_held_is_held_by_every_replicate():
     free, held = (
         made(hold_total=total, tolerance=1e-12 if total else 1e-3).weights.sum(axis=0)

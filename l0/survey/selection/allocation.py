@@ -42,7 +42,7 @@ def allocate(
             is needed, or numbers that the strata cannot give.
     """
     labels, sizes = np.unique(np.asarray(strata), return_counts=True)
-    whole("size", size, least=0)
+    size = whole("size", size, least=0)
     lower = minima(minimum, labels)
     if (spread is not None) != (rule == "neyman"):
         raise InputError(
@@ -90,7 +90,7 @@ def share_out(
         raise InputError(
             f"size is {size:,}, but the {len(labels)} strata give from {int(lower.sum()):,} "
             f"(their minima) to {most:,} (all records of strata with a positive measure). Change "
-            "the size, the minimum, or the spread."
+            "the size or the minimum."
         )
     shares = _bounded_shares(size, measure, lower=lower, upper=upper)
     # shares that differ by rounding alone are equal, and whole where they are so but for it
@@ -113,11 +113,14 @@ def minima(minimum: Minimum, labels: Labels) -> Counts:  # (strata,)
 
 def _by_label(name: str, given: Mapping[Any, int], labels: Labels) -> Counts:
     named = labels.tolist()
-    odd = sorted(map(repr, set(given) ^ set(named)))
-    if odd:
+    missing, unknown = (
+        ", ".join(sorted(map(repr, labels))) or "none"
+        for labels in (set(named) - set(given), set(given) - set(named))
+    )
+    if set(given) != set(named):
         raise InputError(
-            f"{name} must give a number for each of the {len(named)} strata and for nothing else, "
-            f"but {len(odd)} labels are on one side only, the first {odd[0]}."
+            f"{name} must give a number for each of the {len(named)} strata and for nothing else. "
+            f"Missing: {missing}; unknown: {unknown}."
         )
     return np.array([whole(f"{name}[{label!r}]", given[label], least=0) for label in named])
 

@@ -115,13 +115,15 @@ def stratum_codes(strata: ArrayLike | None, records: int) -> tuple[Indices, Labe
         InputError: another number of labels than of records.
     """
     if strata is None:
-        return np.zeros(records, dtype=np.intp), np.array(["of all records"])
+        return np.zeros(records, dtype=np.intp), np.array(["(all records)"])
     given = np.asarray(strata)
     if given.shape != (records,):
         raise InputError(
             f"strata has shape {given.shape}, but {records:,} records need ({records},): a label "
             "for each."
         )
+    unlabelled = np.array([label is None or label != label for label in given.tolist()])
+    refuse("strata", unlabelled, "no label", "Give each record's stratum a label.")
     labels, codes = np.unique(given, return_inverse=True)
     return codes, labels
 
