@@ -58,7 +58,7 @@ def study(seed: int) -> pl.DataFrame:
         within_area_shares(households, columns, design_weights=design)
         for columns in (plan.anchored, limits.watched)
     )
-    judges = Judges(fitted, held_out, held, watched, households.select(limits.amounts), run.loss)
+    judges = Judges(fitted, held_out, held, watched, households, limits.amounts, run.loss)
     mixes = []
     for share in limits.gate_shares:
         sample = draw_hybrid(

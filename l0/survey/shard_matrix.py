@@ -21,7 +21,7 @@ class ShardMatrix:
         """Take (records, targets), float32, to the device; the copy by target is made when used."""
         self._by_record = by_record
         self._device = device
-        self._adjoint = _to_torch(by_record, device)
+        self._adjoint = to_torch(by_record, device)
         self._forward: Tensor | None = None
 
     @property
@@ -39,7 +39,7 @@ class ShardMatrix:
         """M w, this shard's part of it."""
         forward = self._forward
         if forward is None:
-            forward = _to_torch(sp.csr_array(self._by_record.T), self._device)
+            forward = to_torch(sp.csr_array(self._by_record.T), self._device)
             self._forward = forward
         return torch.mv(forward, weights).double()
 
@@ -63,7 +63,8 @@ class ShardMatrix:
         self._forward = None
 
 
-def _to_torch(matrix: sp.csr_array, device: torch.device) -> Tensor:
+def to_torch(matrix: sp.csr_array, device: torch.device) -> Tensor:
+    """The same compressed rows as a torch tensor; on the CPU its values share their memory."""
     return torch.sparse_csr_tensor(
         torch.from_numpy(matrix.indptr.astype(np.int32, copy=False)),
         torch.from_numpy(matrix.indices.astype(np.int32, copy=False)),
@@ -85,7 +86,7 @@ def _hear_torch_out() -> None:
         nothing = sp.csr_array((1, 1), dtype=np.float32)
         for part in (nothing.indptr, nothing.indices, nothing.data):
             part.flags.writeable = False
-        _to_torch(nothing, torch.device("cpu"))
+        to_torch(nothing, torch.device("cpu"))
 
 
 _hear_torch_out()

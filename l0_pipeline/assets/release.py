@@ -26,8 +26,8 @@ from l0_pipeline.settings import OWNERS
 
 INPUTS = (
     "raw_cps_extract", "households", "tax_units", "tax_outputs", "calibrated_weights",
-    "random_households", "selected_households", "replicate_weights", "replicate_design",
-    "target_standard_errors", "target_fit", "target_accounting",
+    "random_households", "selected_households", "selection_design", "replicate_weights",
+    "replicate_design", "target_standard_errors", "target_fit", "target_accounting",
 )  # fmt: skip
 
 
@@ -51,6 +51,7 @@ def published_dataset(
     calibrated_weights: pl.DataFrame,
     random_households: pl.DataFrame,
     selected_households: pl.DataFrame,
+    selection_design: pl.DataFrame,
     replicate_weights: pl.DataFrame,
     replicate_design: pl.DataFrame,
     target_standard_errors: pl.DataFrame,
@@ -145,6 +146,7 @@ def published_dataset(
         tax_outputs=tax_outputs,
         persons=schema.persons(raw_cps_extract),
         selected_households=selected_households,
+        selection_design=selection_design,
         replicate_weights=replicate_weights,
         replicate_design=replicate_design,
         target_standard_errors=target_standard_errors,

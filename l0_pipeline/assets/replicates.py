@@ -8,6 +8,7 @@ import polars as pl
 
 from l0_pipeline import checks, provenance
 from l0_pipeline.io_managers import TABLE
+from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.matrix import ConstraintMatrix, in_matrix_order
 from l0_pipeline.logic.tables import (
     REPLICATE_DESIGN_COLUMNS,
@@ -98,7 +99,14 @@ def replicate(
     made_now = context.op_execution_context.selected_output_names
     ids = households["household_id"]
     design = calibrated_weights["scaled_design_weight"].to_numpy()
-    sample = sample_of(selected_households, ids)
+    of_survey = replicate_plan.variance_of == "survey"
+    sample = sample_of(selected_households, ids, certain_vary=of_survey)
+    if not of_survey and (sample.inclusion_probability == 1).all():
+        raise InputError(
+            "nothing was drawn at random, so that thinning has no standard error. Set "
+            "variance_of of the resource replicate_plan to survey, or gate_share of "
+            "selection_plan below 1."
+        )
     shares = within_area_shares(households, selection_plan.anchored, design_weights=design)
     problem = shares.anchored(
         fitted_problem(constraint_matrix, target_accounting, design_weights=design),

@@ -17,7 +17,7 @@ from l0_pipeline.resources.plans import CheckLimits, SelectionPlan
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.settings import OWNERS
 
-# an unbiased estimate lies farther off in one of a million draws
+# far beyond what chance does to an unbiased estimate, skewed amounts included
 FARTHEST = 5.0  # standard errors
 
 

@@ -69,6 +69,11 @@ def selection_study(
             "selection_study needs held-out targets to judge by, and there are none. Set "
             "held_out_share of the resource target_plan above 0."
         )
+    if not selection_plan.anchored:
+        raise InputError(
+            "selection_study compares how far columns that no target mentions are distorted, and "
+            "none is named. Set anchored of the resource selection_plan."
+        )
     design = calibrated_weights["scaled_design_weight"].to_numpy()
     fitted, held_out = (
         problem_of(role, constraint_matrix, target_accounting, design_weights=design)
@@ -83,14 +88,19 @@ def selection_study(
         held_out,
         held,
         watched,
-        households.select(study_plan.amounts),
+        households,
+        study_plan.amounts,
         training_run.loss,
     )
     settings = training_run.refit(penalty=chosen_penalty(refit_validation))
 
     def mix(share: float, weight: float) -> MixQuality:
         # gates alone are taken as they are: nothing is drawn that could make up a minimum
-        varied = {"gate_share": share} | ({"least_state_share": 0.0} if share == 1 else {})
+        varied: dict[str, object] = {"gate_share": share} | (
+            {"least_state_share": 0.0} if share == 1 else {}
+        )
+        if share in (0, 1):
+            varied["gates_enter"] = "certainly"  # one part alone is drawn
         sample = draw_hybrid(
             calibrated_weights,
             households,
@@ -115,7 +125,9 @@ def selection_study(
                 sample.indices,
                 weights[sample.indices],
                 inclusion_probability=sample.inclusion_probability,
-                strata=collapse_strata(sample).strata,
+                strata=collapse_strata(
+                    sample, certain_vary=replicate_plan.variance_of == "survey"
+                ).strata,
                 hold_total=training_run.total == "fixed",
                 **replicate_plan.model_dump(),
             ).standard_error(lambda given: kept @ given)

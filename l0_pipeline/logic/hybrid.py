@@ -18,6 +18,7 @@ from l0.survey import (
 )
 from l0.survey.device import choose_device
 from l0.survey.selection.designs import Design
+from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.untargeted import WithinAreaShares
 
 AREA = "state_fips"
@@ -54,6 +55,11 @@ def draw_hybrid(
         least_state_share: of a state's proportional part of ``size``, what it keeps at least.
         seed: of the draw.
     """
+    if design == "simple_random" and size_measure != "equal":
+        raise InputError(
+            f"the design simple_random gives equal chances, but size_measure is {size_measure}. "
+            "Set size_measure of the resource selection_plan to equal, or its design to sampford."
+        )
     weights = calibrated_weights["scaled_design_weight"].to_numpy()
     areas = households[AREA].to_numpy()
     opened = calibrated_weights["open_probability"].to_numpy()
@@ -142,11 +148,13 @@ def selected_table(
     )
 
 
-def sample_of(selected: pl.DataFrame, household_ids: pl.Series) -> Sample:
+def sample_of(
+    selected: pl.DataFrame, household_ids: pl.Series, *, certain_vary: bool = False
+) -> Sample:
     """The sample that ``selected_households`` records, its places among all households.
 
-    Strata of one random household are joined to their neighbours, so that every variance can be
-    estimated.
+    Strata of one household that varies are joined to their neighbours, so that every variance can
+    be estimated; those kept for certain vary where the survey's own draw is asked about.
     """
     places = household_ids.to_frame("household_id").with_row_index("place")
     kept = selected.join(places, on="household_id", how="left", maintain_order="left")
@@ -157,7 +165,7 @@ def sample_of(selected: pl.DataFrame, household_ids: pl.Series) -> Sample:
         strata=kept["stratum"].to_numpy().astype(np.intp),
         joint=None,
     )
-    return collapse_strata(sample)
+    return collapse_strata(sample, certain_vary=certain_vary)
 
 
 def design_table(
@@ -175,16 +183,16 @@ def design_table(
         kind: (pl.col("kind") == name).sum().cast(pl.Int64)
         for kind, name in {"by_gates": "l0", "at_random": "random"}.items()
     }
-    drawn = pl.col("inclusion_probability").filter(kind="random")
     kept = (
         selected.join(households.select("household_id", AREA), on="household_id")
         .group_by(AREA)
-        .agg(**of_kind, random_share=drawn.mean())
+        .agg(**of_kind)
     )
     return (
         pool.join(kept, on=AREA, how="left")
+        .with_columns(pl.col("by_gates", "at_random").fill_null(0))
         .with_columns(
-            pl.col("by_gates", "at_random").fill_null(0),
+            random_share=pl.col("at_random") / (pl.col("pool") - pl.col("by_gates")),
             minimum=pl.col(AREA).replace_strict(least, return_dtype=pl.Int64),
         )
         .sort(AREA)

@@ -3,6 +3,7 @@
 Imports torch.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,8 @@ class Judges:
     held_out: CalibrationProblem
     held: WithinAreaShares
     watched: WithinAreaShares
-    amounts: pl.DataFrame  # (households, columns)
+    households: pl.DataFrame
+    amounts: Sequence[str]  # its columns whose means are judged
     loss: str
 
     def judge(
@@ -58,7 +60,7 @@ class Judges:
         fitted, held_out = (
             problem.relative_errors(weights) for problem in (self.fitted, self.held_out)
         )
-        moved = drift(self.amounts, self.amounts.columns, weights=weights, design_weights=design)[
+        moved = drift(self.households, self.amounts, weights=weights, design_weights=design)[
             "drift"
         ].drop_nulls()
         relative = None if standard_errors is None else standard_errors / self.held_out.scales
@@ -100,12 +102,7 @@ def compare(
         against = {
             "error_ratio": mix.held_out_error / alone.held_out_error,
             "distortion_ratio": max(
-                (
-                    moved / alone.distortions[name]
-                    for name, moved in mix.distortions.items()
-                    if alone.distortions[name] > 0
-                ),
-                default=0.0,
+                _ratio(moved, alone.distortions[name]) for name, moved in mix.distortions.items()
             ),
             "effective_ratio": mix.effective_sample_size / alone.effective_sample_size,
         }
@@ -123,6 +120,11 @@ def compare(
         .select(list(schema))
         .sort("gate_share", "anchored")
     )
+
+
+def _ratio(moved: float, alone: float) -> float:
+    """Of two distortions; what gates alone leave as it is may not be distorted at all."""
+    return moved / alone if alone > 0 else (math.inf if moved > 0 else 0.0)
 
 
 def supported_share(study: pl.DataFrame) -> float | None:

@@ -324,7 +324,7 @@ SELECTION_DESIGN_COLUMNS: tuple[Column, ...] = (
     Column("pool", pl.Int64, "households", "Households of the survey"),
     Column("by_gates", pl.Int64, "households", "Kept by their gates"),
     Column("at_random", pl.Int64, "households", "Drawn at random from what was left"),
-    Column("random_share", pl.Float64, "probability", "Mean chance of those drawn; null for none"),
+    Column("random_share", pl.Float64, "share", "Drawn at random, of those that gates left"),
     Column("minimum", pl.Int64, "households", "The fewest that the plan lets the state keep"),
 )
 

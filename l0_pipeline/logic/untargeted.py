@@ -142,6 +142,8 @@ def drift(
             f"`households` has no column {', '.join(absent)}. Choose among "
             f"{', '.join(households.columns)}."
         )
+    if not columns:
+        return pl.DataFrame(schema={"variable": pl.String, "drift": pl.Float64})
     means = [
         np.average(households.select(columns).to_numpy(), axis=0, weights=given)
         for given in (weights, design_weights)

@@ -200,6 +200,45 @@ def test_every_area_keeps_its_minimum_records_certain_by_their_gates_included():
     assert (turned[by_label.indices] == "small").sum() == 3
 
 
+@pytest.mark.parametrize("design", ["simple_random", "systematic", "sampford", "pivotal"])
+@pytest.mark.parametrize("gates", ["certain", "open"])
+@pytest.mark.parametrize("areas", [None, np.repeat([1, 2, 3], [9, 8, 3])])
+def test_inverse_probabilities_count_all_records_on_average(design, gates, areas):
+    """No record of any part and area is without its chance."""
+    log_alpha = np.where(np.arange(RECORDS) % 2 == 0, np.linspace(-2, 2, RECORDS), -np.inf)
+    opened = np.where(np.arange(RECORDS) % 2 == 0, np.linspace(0, 1, RECORDS), 0.0)
+    chosen = {"open_probability": opened} if gates == "open" else {}
+    measure = None if design == "simple_random" else np.linspace(1, 3, RECORDS)
+    counts = [
+        (1 / drawn.inclusion_probability).sum()
+        for seed in range(400)
+        for drawn in [
+            select(
+                log_alpha=log_alpha, design=design, size_measure=measure, areas=areas, seed=seed,
+                size=12, gate_share=0.5, **chosen,
+            )
+        ]
+    ]  # fmt: skip
+    error = np.std(counts) / np.sqrt(len(counts))
+    assert abs(np.mean(counts) - RECORDS) < 4 * error + 1e-9
+
+
+def test_by_open_probability_both_parts_must_be_drawn():
+    for share, part in ((0.0, "gates"), (1.0, "chance")):
+        with pytest.raises(InputError, match=f"none is drawn by {part}"):
+            select(
+                log_alpha=np.where(np.arange(RECORDS) < 10, 1.0, -np.inf),
+                open_probability=np.full(RECORDS, 0.5),
+                gate_share=share,
+            )
+
+
+def test_infinite_log_odds_come_first():
+    log_alpha = np.array([np.inf, 3.0, 2.0, 1.0, -np.inf] * 4)
+    chosen = select(log_alpha=log_alpha, size=4, gate_share=1.0)
+    assert chosen.indices.tolist() == [0, 5, 10, 15]
+
+
 def test_every_area_with_records_left_draws_one_so_that_all_have_a_chance():
     areas = np.repeat(["large", "tiny"], [15, 5])  # four of the tiny area's are the gates'
     for seed in range(20):
@@ -236,12 +275,15 @@ def test_gates_drawn_by_open_probability_share_their_number_out_over_areas():
         ({"gate_share": -0.01}, "gate_share is -0.01, but must lie between 0"),
         ({"gate_share": 1.01}, "gate_share is 1.01, but must lie between 0"),
         ({"gate_share": np.nan}, "gate_share is nan, but must lie between 0"),
-        ({"size": 0}, "size is 0, but 20 records"),
-        ({"size": -1}, "size is -1, but 20 records"),
+        ({"size": 0}, "size is 0, but must be a whole number of at least 1"),
+        ({"size": -1}, "size is -1, but must be a whole"),
         ({"size": 21}, "size is 21, but 20 records"),
-        ({"size": 2.5}, "size is 2.5, but .* Choose a whole size from 1 to 20"),
-        ({"log_alpha": LOG_ALPHA[:-1]}, r"log_alpha has shape \(19,\) and design_weights has \(20"),
+        ({"size": 2.5}, "size is 2.5, but must be a whole"),
+        ({"log_alpha": LOG_ALPHA[:-1]}, r"design_weights has shape \(20,\), but 19 records"),
         ({"log_alpha": np.full(RECORDS, np.nan)}, "20 entries of log_alpha are not a number"),
+        ({"design_weights": np.full(RECORDS, np.nan)}, "design_weights"),
+        ({"design_weights": np.full(RECORDS, np.inf)}, "design_weights"),
+        ({"design_weights": -DESIGN}, "20 entries of design_weights are negative"),
         ({"gate_count": 3}, "gate_share is 0.5 and gate_count is 3. Give one of them"),
         ({"gate_share": None}, "gate_share is None and gate_count is None. Give one of them"),
         ({"gate_share": None, "gate_count": 9}, "gate_count is 9, but only 8 records are kept"),

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from l0.errors import InputError
+from l0_pipeline.logic.errors import InputError as PipelineError
 from l0_pipeline.logic.hybrid import (
     design_table,
     draw_hybrid,
@@ -68,6 +69,7 @@ def table(sample):
         {"design": "sampford", "size_measure": "open_probability"},
         {"gates_enter": "by_open_probability"},
         {"gate_share": 0.0},
+        {"gate_share": 0.8, "design": "sampford", "size_measure": "open_probability"},
     ],
 )
 def test_every_design_keeps_the_budget_the_minima_and_known_probabilities(changed):
@@ -124,8 +126,12 @@ def test_a_minimum_that_cannot_be_met_is_refused():
         drawn(gate_share=1.0, least_state_share=1.0)
 
 
-def test_the_plan_says_which_design_and_why():
-    told = SelectionPlan(design="cube", gates_enter="by_open_probability").describe()
-    assert "cube" in told
-    assert "Sampford" in told
-    assert "80%" in told
+def test_a_design_of_equal_chances_is_refused_with_a_measure_of_unequal_ones():
+    with pytest.raises(PipelineError, match="Set size_measure of the resource selection_plan"):
+        drawn(design="simple_random", size_measure="open_probability")
+
+
+def test_the_random_share_is_of_those_that_gates_left():
+    described = design_table(table(drawn()), HOUSEHOLDS, least_state_share=0.5)
+    left = described["pool"] - described["by_gates"]
+    assert described["random_share"].to_list() == (described["at_random"] / left).to_list()

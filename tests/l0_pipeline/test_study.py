@@ -61,6 +61,12 @@ def test_the_worst_of_the_held_columns_counts():
     assert study.filter("anchored")["distortion_ratio"].item() == pytest.approx(0.5)
 
 
+def test_what_gates_alone_leave_alone_may_not_be_distorted():
+    still = replace(ALONE, distortions={"persons": 0.0})
+    study = compare([mix(0.75, distortions={"persons": 0.1}), still], **LIMITS)
+    assert not study.filter(gate_share=0.75)["supported"].item()
+
+
 def test_a_study_without_gates_alone_is_refused():
     with pytest.raises(InputError, match="Study gate_share 1"):
         compare([mix(0.75)], **LIMITS)

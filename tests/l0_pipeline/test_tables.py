@@ -69,6 +69,7 @@ def _release(*, persons: pl.DataFrame | None = PERSONS) -> dict[str, pl.DataFram
         tax_outputs=TAX_OUTPUTS,
         persons=persons,
         selected_households=SELECTED,
+        selection_design=_tiny(tables.SELECTION_DESIGN_COLUMNS, state_fips=[1, 2]),
         replicate_weights=_tiny(tables.replicate_weight_columns(2), household_id=list(KEPT)),
         replicate_design=_tiny(tables.REPLICATE_DESIGN_COLUMNS, method=["bootstrap"]),
         target_standard_errors=_tiny(tables.STANDARD_ERROR_COLUMNS, target_id=["a", "b"]),

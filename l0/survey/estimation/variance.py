@@ -33,8 +33,9 @@ def variance_of_total(
 
     With pi the inclusion probability and pi_ij that of a pair, Sen, Yates and Grundy (1953) sum
     (pi_i pi_j - pi_ij) / pi_ij (y_i / pi_i - y_j / pi_j)^2 over the pairs drawn: unbiased where
-    sizes are exact and every pair of the population has a chance. Where a pair has none, as in
-    systematic samples, it is not, and drawn pairs with pi_ij > pi_i pi_j betray it.
+    sizes are exact and every pair of the population has a chance. In systematic samples many have
+    none, and no variance is unbiased: Hajek's then is of a sample in random order, and may be far
+    too small where the order of the file repeats itself.
 
     Hajek's approximation (Deville, 1999; Tillé, 2006) sums c (y / pi - B)^2 over
     the records drawn at random, c = (1 - pi) n / (n - 1) with n of them in a stratum, B the mean
@@ -104,7 +105,7 @@ def _refuse_single_records(sample: Sample) -> None:
 def _joint_probability(sample: Sample, method: str) -> Matrix | None:
     """Of the pairs drawn, if the method wants it and it serves; refused if it does not."""
     known = sample.joint is not None and len(sample.indices) <= LARGEST_JOINT
-    if method == HAJEK_DEVILLE or (method == AUTO and not known):
+    if method == HAJEK_DEVILLE or (method == AUTO and not (known and sample.measurable)):
         return None
     joint = sample.joint_probability()
     independent = np.outer(sample.inclusion_probability, sample.inclusion_probability)

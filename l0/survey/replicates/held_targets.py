@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from numpy.typing import NDArray
 
 from l0.errors import InputError
 from l0.survey.problem import CalibrationProblem
+from l0.survey.shard_matrix import to_torch
 from l0.survey.weights import Vector
 
 Matrix = NDArray[np.float32]
@@ -35,11 +37,12 @@ _NEWTON_STEPS = 12
 class HeldTargets:
     """The constraints that replicates must meet as the fit did, in single precision."""
 
-    rows: sp.csr_array  # (held, size), over the scale of each target
-    columns: sp.csr_array  # (size, held)
+    rows: "_Threaded"  # (held, size), over the scale of each target
+    columns: "_Threaded"  # (size, held)
     squares: sp.csr_array  # (held, size)
     weights: Matrix  # (size, 1), those of the fit
     slack: Matrix  # (held, 1)
+    totals: Matrix  # (held, 1), of the sizes of what each target adds up
 
     @classmethod
     def of(
@@ -74,7 +77,14 @@ class HeldTargets:
         rows = sp.csr_array(rows, dtype=np.float32)
         squares = rows.power(2)
         column = weights.astype(np.float32)[:, None]
-        return cls(rows, rows.T.tocsr(), squares, column, np.float32(_SLACK) * (squares @ column))
+        return cls(
+            rows=_Threaded(rows),
+            columns=_Threaded(rows.T.tocsr()),
+            squares=squares,
+            weights=column,
+            slack=np.float32(_SLACK) * (squares @ column),
+            totals=abs(rows) @ column,
+        )
 
     def answered(self, deviations: Matrix) -> Matrix:  # (size, replicates) -> the same
         """What is left of small relative deviations of the weights after the refit."""
@@ -92,7 +102,7 @@ class HeldTargets:
         drawn: Matrix = self.weights * factors
         gap = self.rows @ (drawn - self.weights)
         # a draw that keeps a total by itself leaves a gap of rounding alone
-        rounding = _ROUNDING * self._size(abs(self.rows) @ self.weights)
+        rounding = _ROUNDING * self._size(self.totals)
         goal = np.maximum(_ACCURACY * self._size(gap), rounding)
         replicates, prices = drawn.copy(), np.zeros_like(gap)
         far = np.arange(factors.shape[1])
@@ -142,6 +152,17 @@ class HeldTargets:
             before, size = size, (left * ready).sum(axis=0)
             direction = ready + _quotient(size, before) * direction
         return prices
+
+
+class _Threaded:
+    """A sparse matrix whose product with dense columns is shared by all threads."""
+
+    def __init__(self, matrix: sp.csr_array) -> None:
+        self._matrix = to_torch(matrix, torch.device("cpu"))
+
+    def __matmul__(self, dense: Matrix) -> Matrix:
+        product: Matrix = (self._matrix @ torch.from_numpy(np.ascontiguousarray(dense))).numpy()
+        return product
 
 
 def _quotient(above: Matrix, below: Matrix) -> Matrix:  # (replicates,) each

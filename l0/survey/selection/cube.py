@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from l0.errors import InputError
 from l0.survey.problem import Vector
 from l0.survey.selection.sample import Matrix
 
@@ -24,6 +25,8 @@ _DECIDED = 1e-8
 # a first basis is sought among so many records for each row, and among all where the last of it is
 # nearer to the span of the others than this, relative to the first
 _SOUGHT, _INDEPENDENT = 20, 1e-4
+# strata and columns together
+_MOST_ROWS = 500
 # exchanges until the inverse of the basis is computed afresh
 _EXCHANGES = 200
 
@@ -39,7 +42,14 @@ def draw(
     A step costs the square of strata and columns together; memory is that of ``columns`` and of
     one number for each record and stratum.
     """
-    sizes = np.equal.outer(strata, np.unique(strata)).astype(np.float64)
+    labels = np.unique(strata)
+    if len(labels) + columns.shape[1] > _MOST_ROWS:
+        raise InputError(
+            f"the cube method was to keep {len(labels):,} strata and {columns.shape[1]:,} columns, "
+            f"but at most {_MOST_ROWS} in all, since each step costs their square. Join strata, "
+            "or draw groups of them one after the other."
+        )
+    sizes = np.equal.outer(strata, labels).astype(np.float64)
     expanded = _within_strata(columns / probability[:, None], sizes)
     kept = _independent(expanded)
     rows = np.hstack([sizes, expanded[:, kept]])

@@ -104,6 +104,7 @@ def select(
         inclusion_probability=chance[indices],
         strata=codes[indices],
         joint=partial(_joint_probability, pair, chance, groups, indices) if pair else None,
+        measurable=design != "systematic",
         balance=None if columns is None else _balance(columns, chance, indices, left_out),
     )
 
@@ -204,6 +205,8 @@ def _joint_probability(
 
 def _balance(columns: Matrix, chance: Vector, indices: Indices, left_out: Indices) -> Balance:
     estimates = (columns[indices] / chance[indices, None]).sum(axis=0)
-    missed = estimates - columns[chance > 0].sum(axis=0)
-    imbalance = missed / np.abs(columns).sum(axis=0)
+    reachable = columns[chance > 0]
+    sizes = np.abs(reachable).sum(axis=0)
+    missed = estimates - reachable.sum(axis=0)
+    imbalance = np.divide(missed, sizes, out=np.zeros_like(missed), where=sizes > 0)
     return Balance(imbalance=imbalance, left_out=left_out)

@@ -6,13 +6,12 @@ sample whose inclusion probabilities are known.
 """
 
 from functools import partial
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l0.errors import InputError
-from l0.inputs import refuse, vector, whole
+from l0.inputs import numbers, refuse, vector, whole
 from l0.survey.problem import Vector
 from l0.survey.selection.allocation import Labels, Minimum, minima, share_out
 from l0.survey.selection.designs import Design, Indices, by_stratum, select, stratum_codes
@@ -47,8 +46,9 @@ def select_hybrid(
     none taken as less than the share of the others that is drawn at random. The random part then
     comes from the records that were not trained to the end.
 
-    As long as anything is drawn at random, at least one record is from every area with records
-    left, so that none of these is without a chance.
+    As long as anything is drawn, of either part, at least one record is from every area with
+    records of that part, so that none of these is without a chance. Records are without one only
+    where nothing is drawn at random, or where their size measure is zero.
 
     Args:
         log_alpha: (records,) log-odds of each gate; the higher, the sooner kept; -inf for records
@@ -92,9 +92,15 @@ def select_hybrid(
         left = available & (chosen_by_gates == 0)
     else:
         left = available & ~trained
-        floor = _share(size - by_gates, left)
+        _refuse_without_chance(by_gates, size - by_gates, trained, left)
+        openness = _openness(open_probability, trained, floor=_share(size - by_gates, left))
         chosen_by_gates = _within_areas(
-            _openness(open_probability, trained, floor=floor), codes, labels, size=by_gates
+            openness,
+            codes,
+            labels,
+            size=by_gates,
+            lower=(np.bincount(codes[trained], minlength=len(labels)) > 0).astype(np.intp),
+            by=openness,
         )
     seeds = np.random.SeedSequence(seed).generate_state(2)
     gates = select(chosen_by_gates, design="sampford", strata=codes, seed=int(seeds[0]))
@@ -107,7 +113,14 @@ def select_hybrid(
         left=np.bincount(codes[measure > 0], minlength=len(labels)),
         size=size - by_gates,
     )
-    at_random = _within_areas(measure, codes, labels, size=size - by_gates, lower=lower)
+    at_random = _within_areas(
+        measure,
+        codes,
+        labels,
+        size=size - by_gates,
+        lower=lower,
+        by=(measure > 0).astype(np.float64),
+    )
     rest = select(
         at_random,
         design=design,
@@ -132,25 +145,24 @@ def select_random(design_weights: Vector, *, size: int, seed: int) -> Sample:
 
 def _available(log_alpha: Vector, design_weights: Vector) -> tuple[Mask, Mask]:
     """The records that may be kept, and those of them that were trained to the end."""
-    if np.ndim(log_alpha) != 1 or np.shape(log_alpha) != np.shape(design_weights):
-        raise InputError(
-            f"log_alpha has shape {np.shape(log_alpha)} and design_weights has "
-            f"{np.shape(design_weights)}, but both must be (records,)."
-        )
-    if np.isnan(log_alpha).any():
-        raise InputError(
-            f"{int(np.isnan(log_alpha).sum())} entries of log_alpha are not a number. Use -inf "
-            "for records that left before the end."
-        )
-    available = design_weights > 0
-    return available, available & np.isfinite(log_alpha)
+    weights = vector("design_weights", design_weights, np.size(log_alpha), "records")
+    locations = numbers("log_alpha", log_alpha)
+    if locations.ndim != 1:
+        raise InputError(f"log_alpha has shape {locations.shape}, but must be (records,).")
+    refuse(
+        "log_alpha", np.isnan(locations), "not a number", "Use -inf for records that left early."
+    )
+    refuse("design_weights", weights < 0, "negative", "Set it to zero to leave a record out.")
+    available = weights > 0
+    return available, available & (locations > -np.inf)
 
 
 def _refuse_size(size: int, available: Mask) -> None:
-    if not isinstance(size, Integral) or not 1 <= size <= available.sum():
+    most = int(available.sum())
+    if whole("size", size, least=1) > most:
         raise InputError(
-            f"size is {size}, but {int(available.sum()):,} records have a positive design "
-            f"weight. Choose a whole size from 1 to {int(available.sum()):,}."
+            f"size is {size:,}, but {most:,} records have a positive design weight. Choose a size "
+            f"from 1 to {most:,}."
         )
 
 
@@ -172,6 +184,17 @@ def _gate_count(size: int, share: float | None, count: int | None) -> int:
             f"gate_share is {share}, but must lie between 0 (all at random) and 1 (all by gates)."
         )
     return round(size * share)
+
+
+def _refuse_without_chance(by_gates: int, at_random: int, trained: Mask, left: Mask) -> None:
+    """Both parts are drawn from where both have records: else half of these has no chance."""
+    for part, count, there in (("gates", by_gates, trained), ("chance", at_random, left)):
+        if count == 0 and there.any():
+            raise InputError(
+                f"with open_probability every record is to have a chance, but none is drawn by "
+                f"{part}, from which {int(there.sum()):,} would come. Give both parts a share, or "
+                "leave out open_probability."
+            )
 
 
 def _share(count: int, left: Mask) -> float:
@@ -238,15 +261,12 @@ def _within_areas(
     labels: Labels,
     *,
     size: int,
-    lower: Indices | None = None,  # (areas,) of the random part, shared out by records
+    lower: Indices,  # (areas,)
+    by: Vector,  # (records,) what the size is shared out over the areas by
 ) -> Vector:
-    """Inclusion probabilities in proportion to a measure, the size shared out over the areas."""
+    """Inclusion probabilities in proportion to a measure within each area."""
     there = np.bincount(codes[measure > 0], minlength=len(labels))
-    total = np.bincount(codes, weights=measure, minlength=len(labels)).astype(np.float64)
-    if lower is None:
-        lower = np.zeros_like(there)
-    else:
-        total = there.astype(np.float64)
+    total = np.bincount(codes, weights=by, minlength=len(labels)).astype(np.float64)
     sizes = share_out(size, total, lower=lower, upper=there, labels=labels)
     probability = np.zeros(len(measure))
     for group in by_stratum(np.flatnonzero(measure > 0), codes):
@@ -265,6 +285,7 @@ def _together(gates: Sample, rest: Sample, gate_strata: Indices) -> Sample:
         strata=np.concatenate([gate_strata[gates.indices], rest.strata])[order],
         joint=joint,
         balance=rest.balance,
+        measurable=rest.measurable,
     )
 
 

@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from l0.errors import InputError
 from l0.survey.problem import Vector
 from l0.survey.selection import conditional_poisson
 from l0.survey.selection.sample import Matrix
@@ -18,6 +19,8 @@ from l0.survey.selection.sample import Matrix
 _RAREST = 1e-18
 # angles and records at once
 _ANGLES, _RECORDS = 64, 4096
+# where fewer than one in so many samples is accepted, places belong to records nearly certain
+_TRIES = 20_000
 
 Complex = NDArray[np.complex128]
 
@@ -31,10 +34,14 @@ def draw(probability: Vector, rng: np.random.Generator) -> NDArray[np.intp]:
     size = round(probability.sum())
     levels = conditional_poisson.count_levels(probability)
     most = np.sort(1 - probability)[-size:].sum()
-    while True:
+    for _ in range(_TRIES):
         drawn = conditional_poisson.draw(levels, size, rng)
         if rng.random() * most < (1 - probability[drawn]).sum():
             return drawn
+    raise InputError(
+        f"no sample was accepted in {_TRIES:,} tries: nearly all of {size:,} places belong to "
+        "records that are almost certain. Give these probability 1, or use the design 'pivotal'."
+    )
 
 
 def joint_probability(probability: Vector, drawn: NDArray[np.intp]) -> Matrix:

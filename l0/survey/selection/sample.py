@@ -31,6 +31,7 @@ class Sample:
     strata: NDArray[np.intp]  # (size,), code of each record's stratum; all 0 without strata
     joint: Callable[[], Matrix] | None  # the design's own, of the records drawn, where it has them
     balance: Balance | None = None  # of the cube method alone
+    measurable: bool = True  # whether every pair of records has a chance, as systematic has not
 
     def joint_probability(self) -> Matrix:  # (size, size)
         """P(both records are drawn), symmetric; the diagonal is ``inclusion_probability``.

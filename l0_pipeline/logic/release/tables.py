@@ -12,6 +12,7 @@ from l0_pipeline.logic.release.dictionary import TableDescription
 from l0_pipeline.logic.tables import (
     REPLICATE_DESIGN_COLUMNS,
     SELECTED_COLUMNS,
+    SELECTION_DESIGN_COLUMNS,
     STANDARD_ERROR_COLUMNS,
     TARGET_COLUMNS,
     TARGET_FIT_COLUMNS,
@@ -30,6 +31,7 @@ def release_tables(
     tax_outputs: pl.DataFrame,
     persons: pl.DataFrame | None,
     selected_households: pl.DataFrame,
+    selection_design: pl.DataFrame,
     replicate_weights: pl.DataFrame,
     replicate_design: pl.DataFrame,
     target_standard_errors: pl.DataFrame,
@@ -49,6 +51,7 @@ def release_tables(
         "tax_outputs": units.select("unit_id", "household_id", "weight").join(
             tax_outputs, on="unit_id", how="inner", maintain_order="left"
         ),
+        "selection_design": selection_design,
         "replicate_weights": replicate_weights,
         "replicate_design": replicate_design,
         "target_fit": target_fit,
@@ -91,6 +94,7 @@ def release_descriptions(source: str, *, replicates: int) -> dict[str, TableDesc
             source=survey,
             column_sources={"weight": "calibration"},
         ),
+        "selection_design": TableDescription(columns=SELECTION_DESIGN_COLUMNS, source="selection"),
         "replicate_weights": TableDescription(
             columns=replicate_weight_columns(replicates),
             source="calibration",
