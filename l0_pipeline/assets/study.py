@@ -96,11 +96,11 @@ def selection_study(
 
     def mix(share: float, weight: float) -> MixQuality:
         # gates alone are taken as they are: nothing is drawn that could make up a minimum
-        varied: dict[str, object] = {"gate_share": share} | (
-            {"least_state_share": 0.0} if share == 1 else {}
-        )
+        varied: dict[str, object] = {"gate_share": share}
         if share in (0, 1):
             varied["gates_enter"] = "certainly"  # one part alone is drawn
+        if share == 1:
+            varied["least_state_share"] = 0.0
         sample = draw_hybrid(
             calibrated_weights,
             households,
