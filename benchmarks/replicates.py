@@ -4,7 +4,7 @@
 
 First a simulated population whose truth is known: samples of a tenth, each refitted to the true
 totals. Then, where the tables of the last `make run` of 2022 are there, the pipeline's own
-problem: the gates' part stays and the random quarter is drawn anew with 30 seeds. Prints
+problem: the gates' part stays and the random fifth is drawn anew with 30 seeds. Prints
 standard error over Monte Carlo standard deviation, which should be 1, and seconds over those of
 one refit, which should be at most 5.
 """
@@ -20,9 +20,12 @@ import polars as pl
 import scipy.sparse as sp
 from problem_2022 import load
 
-from l0.survey import CalibrationProblem, RefitSettings, refit, select_hybrid
+from l0.survey import CalibrationProblem, RefitSettings, refit
 from l0.survey.replicates import ReplicateWeights, replicate_weights
 from l0.survey.selection import Sample, select
+from l0_pipeline.logic.calibration import chosen_penalty
+from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid
+from l0_pipeline.logic.untargeted import WithinAreaShares, within_area_shares
 from l0_pipeline.resources.plans import SelectionPlan
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.settings import DATA_DIR, DEFAULT_YEAR
@@ -32,7 +35,6 @@ RECORDS, SAMPLE = 10_000, 1_000
 # samples of which replicates are made, for the mean of their variances
 REPLICATED = 40
 SEEDS = 30
-PENALTY = 0.1
 
 Array = np.ndarray
 
@@ -151,55 +153,69 @@ def statistics_of(population: Population, indices: Array) -> Callable[[Array], A
 
 
 def pipeline() -> None:
-    """The hybrid of 2022: median ratios over the variables of each kind, and seconds."""
-    problem, held_out = load()
-    table = DATA_DIR / "tables" / "calibrated_weights" / f"{DEFAULT_YEAR}.parquet"
-    log_alpha = pl.read_parquet(table)["log_alpha"].fill_null(-np.inf).to_numpy()
+    """The released hybrid of 2022: median ratios over the variables of each kind, and seconds."""
+    fitted, held_out = load()
     judged = {"untargeted": untargeted(), "held out": held_out.constraints}
-    draws = [hybrid(problem, log_alpha, seed=seed) for seed in range(SEEDS)]
+    shares = within_area_shares(
+        _table("households"), SelectionPlan().anchored, design_weights=fitted.design_weights
+    )
+    problem = shares.anchored(fitted, weight=SelectionPlan().anchor_weight)
+    draws = [hybrid(problem, shares, seed=seed) for seed in range(SEEDS)]
     seconds = statistics.median(taken for *_, taken in draws)
-    everyone = np.zeros((problem.n_records, SEEDS))
-    for seed, (indices, _, weights, _) in enumerate(draws):
-        everyone[indices, seed] = weights
-    print(f"\n2022: {len(draws[0][0]):,} households, {problem.n_targets:,} targets")
+    everyone = np.column_stack([weights for _, weights, _ in draws])
+    print(f"\n2022: {len(draws[0][0].indices):,} households, {fitted.n_targets:,} targets")
     print(f"a refit takes {seconds:.1f} s; ratios: median, and root of summed variances")
     for method in METHODS:
-        for seed in range(3):
-            indices, probability, weights, _ = draws[seed]
+        for sample, weights, _ in draws[:3]:
             start = time.perf_counter()
             replicates = replicate_weights(
                 problem,
-                indices,
-                weights,
-                inclusion_probability=probability,
+                sample.indices,
+                weights[sample.indices],
+                inclusion_probability=sample.inclusion_probability,
+                strata=sample.strata,
                 method=method,
-                seed=seed,
+                seed=0,
             )
             taken = time.perf_counter() - start
             cells = [
-                f"{name} {ratios(columns, everyone, indices, replicates)}"
+                f"{name} {ratios(columns, everyone, sample.indices, replicates)}"
                 for name, columns in judged.items()
             ]
             print(f"{method:<10} {taken / seconds:>5.1f} refits   {'   '.join(cells)}", flush=True)
 
 
 def hybrid(
-    problem: CalibrationProblem, log_alpha: Array, *, seed: int
-) -> tuple[Array, Array, Array, float]:
-    """Records, probabilities, refitted weights, and the seconds of the refit."""
-    run, plan = TrainingRun(), SelectionPlan()
-    drawn = select_hybrid(
-        log_alpha, problem.design_weights, size=run.budget, gate_share=plan.gate_share, seed=seed
+    problem: CalibrationProblem, shares: WithinAreaShares, *, seed: int
+) -> tuple[Sample, Array, float]:
+    """The sample, refitted weights of all households, and the seconds of the refit."""
+    run, plan = TrainingRun(), SelectionPlan(seed=seed)
+    sample = draw_hybrid(
+        _table("calibrated_weights"),
+        _table("households"),
+        shares,
+        size=run.budget,
+        **plan.draw(),
     )
     start = time.perf_counter()
-    weights = refit(problem, drawn.indices, settings=run.refit(penalty=PENALTY)).weights
-    taken = time.perf_counter() - start
-    return drawn.indices, drawn.inclusion_probability, weights[drawn.indices], taken
+    weights = refit_hybrid(
+        problem,
+        sample,
+        expansion=plan.expansion,
+        loss=run.loss,
+        settings=run.refit(penalty=chosen_penalty(_table("refit_validation"))),
+        device="cpu",
+    )
+    return sample, weights, time.perf_counter() - start
+
+
+def _table(name: str) -> pl.DataFrame:
+    return pl.read_parquet(DATA_DIR / "tables" / name / f"{DEFAULT_YEAR}.parquet")
 
 
 def untargeted() -> sp.csr_array:
     """Household size, by state too, and the survey's year: no target counts them."""
-    table = pl.read_parquet(DATA_DIR / "tables" / "households" / f"{DEFAULT_YEAR}.parquet")
+    table = _table("households")
     persons, year, state = (
         table[name].to_numpy() for name in ("persons", "income_year", "state_fips")
     )
