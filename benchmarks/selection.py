@@ -1,4 +1,4 @@
-"""Gates, hybrid and random draws at the same budget and refit, over several seeds.
+"""Gates and random draws at the same budget and refit, over several seeds.
 
     .venv/bin/python benchmarks/selection.py [draws]
 
@@ -14,8 +14,7 @@ import time
 import numpy as np
 from problem_2022 import load
 
-from l0.survey import CalibrationProblem, calibrate, refit, select_hybrid, select_random
-from l0_pipeline.resources.plans import SelectionPlan
+from l0.survey import CalibrationProblem, calibrate, refit, select_random
 from l0_pipeline.resources.training_run import TrainingRun
 
 Errors = tuple[float, float]
@@ -32,7 +31,7 @@ def main(draws: int) -> None:
         )
         return fitted, unseen
 
-    results: dict[str, list[Errors]] = {"gates": [], "hybrid": [], "random": []}
+    results: dict[str, list[Errors]] = {"gates": [], "random": []}
     for seed in range(draws):
         start = time.perf_counter()
         for name, weights in _weights(problem, design, seed=seed).items():
@@ -53,7 +52,7 @@ def main(draws: int) -> None:
 def _weights(
     problem: CalibrationProblem, design: np.ndarray, *, seed: int
 ) -> dict[str, np.ndarray]:
-    run, plan = TrainingRun(), SelectionPlan()
+    run = TrainingRun()
     gates = calibrate(
         problem,
         budget=run.budget,
@@ -62,13 +61,9 @@ def _weights(
         refit_settings=run.refit(),
     )
     chosen = run.refit(penalty=gates.penalty)
-    hybrid = select_hybrid(
-        gates.log_alpha, design, size=run.budget, gate_share=plan.gate_share, seed=seed
-    )
     drawn = select_random(design, size=run.budget, seed=seed)
     return {
         "gates": gates.weights,
-        "hybrid": refit(problem, hybrid.indices, settings=chosen).weights,
         "random": refit(problem, drawn.indices, settings=chosen).weights,
     }
 
