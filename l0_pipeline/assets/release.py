@@ -96,13 +96,14 @@ def published_dataset(
         provenance.refuse_changed_settings(
             context, asset=asset, training_run=training_run, selection_plan=selection_plan
         )
-    provenance.refuse_changed_settings(
-        context,
-        asset="replicate_weights",
-        training_run=training_run,
-        selection_plan=selection_plan,
-        replicate_plan=replicate_plan,
-    )
+    for asset in ("replicate_weights", "replicate_design", "target_standard_errors"):
+        provenance.refuse_changed_settings(
+            context,
+            asset=asset,
+            training_run=training_run,
+            selection_plan=selection_plan,
+            replicate_plan=replicate_plan,
+        )
     ids = households["household_id"]
     design = calibrated_weights["scaled_design_weight"].to_numpy()
     of_weights = {

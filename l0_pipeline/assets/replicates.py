@@ -89,19 +89,20 @@ def replicate(
     replicate_plan: ReplicatePlan,
 ) -> Iterator[dg.MaterializeResult]:
     """Replicate weights of the released households, and what they say of each target."""
-    from l0.survey import replicate_weights
     from l0_pipeline import evidence
     from l0_pipeline.logic import fit, plots
     from l0_pipeline.logic.calibration import fitted_problem
-    from l0_pipeline.logic.hybrid import sample_of
+    from l0_pipeline.logic.hybrid import replicates_of, sample_of
     from l0_pipeline.logic.untargeted import within_area_shares
 
+    made_with = provenance.made_with(
+        training_run=training_run, selection_plan=selection_plan, replicate_plan=replicate_plan
+    )
     made_now = context.op_execution_context.selected_output_names
     ids = households["household_id"]
     design = calibrated_weights["scaled_design_weight"].to_numpy()
-    of_survey = replicate_plan.variance_of == "survey"
-    sample = sample_of(selected_households, ids, certain_vary=of_survey)
-    if not of_survey and (sample.inclusion_probability == 1).all():
+    sample = sample_of(selected_households, ids)
+    if replicate_plan.variance_of == "thinning" and (sample.inclusion_probability == 1).all():
         raise InputError(
             "nothing was drawn at random, so that thinning has no standard error. Set "
             "variance_of of the resource replicate_plan to survey, or gate_share of "
@@ -113,14 +114,8 @@ def replicate(
         weight=selection_plan.anchor_weight,
     )
     weight = selected_households["weight"].to_numpy()
-    made = replicate_weights(
-        problem,
-        sample.indices,
-        weight,
-        inclusion_probability=sample.inclusion_probability,
-        strata=sample.strata,
-        hold_total=training_run.total == "fixed",
-        **replicate_plan.model_dump(),
+    made = replicates_of(
+        problem, sample, weight, total=training_run.total, **replicate_plan.model_dump()
     )
     names = replicate_names(replicate_plan.replicates)
     weights = pl.DataFrame(made.weights.astype(np.float32), schema=names).insert_column(
@@ -146,11 +141,7 @@ def replicate(
                 "replicates": len(names),
                 "method": replicate_plan.method,
                 "variance_of": replicate_plan.variance_of,
-                provenance.MADE_WITH: provenance.made_with(
-                    training_run=training_run,
-                    selection_plan=selection_plan,
-                    replicate_plan=replicate_plan,
-                ),
+                provenance.MADE_WITH: made_with,
             },
             check_results=checks.told(
                 [
@@ -166,6 +157,7 @@ def replicate(
         yield dg.MaterializeResult(
             asset_key="replicate_design",
             value=how,
+            metadata={provenance.MADE_WITH: made_with},
             check_results=checks.told(
                 [checks.judge_table(how, REPLICATE_DESIGN_COLUMNS, "method")],
                 asset="replicate_design",
@@ -176,6 +168,7 @@ def replicate(
             asset_key="target_standard_errors",
             value=table,
             metadata={
+                provenance.MADE_WITH: made_with,
                 "by_family": evidence.table(fit.standard_errors_by_family(errors)),
                 "held_out": evidence.plot(
                     plots.histogram(

@@ -56,11 +56,10 @@ def selection_study(
     variation of the held columns' shares within states, against the survey's. Made on demand: a
     rebuild leaves it out.
     """
-    from l0.survey import collapse_strata, replicate_weights
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
     from l0_pipeline.logic.calibration import chosen_penalty, problem_of
-    from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid
+    from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid, replicates_of
     from l0_pipeline.logic.study import Judges, MixQuality, compare, supported_share
     from l0_pipeline.logic.untargeted import within_area_shares
 
@@ -120,15 +119,11 @@ def selection_study(
         errors = None
         if (sample.inclusion_probability < 1).any():
             kept = held_out.constraints[:, sample.indices]
-            errors = replicate_weights(
+            errors = replicates_of(
                 problem,
-                sample.indices,
+                sample,
                 weights[sample.indices],
-                inclusion_probability=sample.inclusion_probability,
-                strata=collapse_strata(
-                    sample, certain_vary=replicate_plan.variance_of == "survey"
-                ).strata,
-                hold_total=training_run.total == "fixed",
+                total=training_run.total,
                 **replicate_plan.model_dump(),
             ).standard_error(lambda given: kept @ given)
         found = judges.judge(weights, gate_share=share, anchored=weight > 0, standard_errors=errors)

@@ -4,24 +4,27 @@ Each household of the pool has a known chance to be kept, given the gates. Weigh
 ``l0.survey.refit``; what these weights are held near is in ``untargeted``.
 """
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
 from l0.survey import (
     CalibrationProblem,
     RefitSettings,
+    ReplicateWeights,
     Sample,
     collapse_strata,
     horvitz_thompson_total,
     refit,
+    replicate_weights,
     select_hybrid,
 )
 from l0.survey.device import choose_device
 from l0.survey.selection.designs import Design
 from l0_pipeline.logic.errors import InputError
-from l0_pipeline.logic.untargeted import WithinAreaShares
+from l0_pipeline.logic.untargeted import AREA, WithinAreaShares
 
-AREA = "state_fips"
 ROUNDING = 1e-9
 # a household whose gate was surely open is drawn up to twenty times as often as one whose was shut
 LEAST_OPEN = 0.05
@@ -114,6 +117,38 @@ def refit_hybrid(
     ).weights
 
 
+def replicates_of(
+    problem: CalibrationProblem,
+    sample: Sample,
+    weights: np.ndarray,  # (size,)
+    *,
+    total: str,
+    variance_of: str,
+    **settings: Any,
+) -> ReplicateWeights:
+    """Replicates of refitted weights, strata of one household that varies joined to others.
+
+    Args:
+        problem: what the weights were fitted to.
+        sample: the households kept.
+        weights: theirs.
+        total: what the fit did to the sum of weights, "fixed" or "free".
+        variance_of: "thinning" or "survey"; under "survey" households kept for certain vary too.
+        settings: the others of ``l0.survey.replicate_weights``.
+    """
+    joined = collapse_strata(sample, certain_vary=variance_of == "survey")
+    return replicate_weights(
+        problem,
+        sample.indices,
+        weights,
+        inclusion_probability=sample.inclusion_probability,
+        strata=joined.strata,
+        hold_total=total == "fixed",
+        variance_of=variance_of,
+        **settings,
+    )
+
+
 def least_by_state(
     areas: np.ndarray,  # (households,)
     *,
@@ -148,24 +183,17 @@ def selected_table(
     )
 
 
-def sample_of(
-    selected: pl.DataFrame, household_ids: pl.Series, *, certain_vary: bool = False
-) -> Sample:
-    """The sample that ``selected_households`` records, its places among all households.
-
-    Strata of one household that varies are joined to their neighbours, so that every variance can
-    be estimated; those kept for certain vary where the survey's own draw is asked about.
-    """
+def sample_of(selected: pl.DataFrame, household_ids: pl.Series) -> Sample:
+    """The sample that ``selected_households`` records, its places among all households."""
     places = household_ids.to_frame("household_id").with_row_index("place")
     kept = selected.join(places, on="household_id", how="left", maintain_order="left")
-    sample = Sample(
+    return Sample(
         indices=kept["place"].to_numpy().astype(np.intp),
         kind=kept["kind"].to_numpy().astype(np.str_),
         inclusion_probability=kept["inclusion_probability"].to_numpy(),
         strata=kept["stratum"].to_numpy().astype(np.intp),
         joint=None,
     )
-    return collapse_strata(sample, certain_vary=certain_vary)
 
 
 def design_table(
@@ -210,7 +238,8 @@ def expanded_totals(
         and the ``pool``'s total, to the nearest unit. A variable that is zero for everybody is
         left out; error and distance are null where the design leaves none.
     """
-    sample = sample_of(selected, households["household_id"])
+    # a stratum of one random household shows no spread
+    sample = collapse_strata(sample_of(selected, households["household_id"]))
     kept = design_weights[sample.indices]
     rows = []
     for name in ["households", *_amounts(households)]:

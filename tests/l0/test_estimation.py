@@ -332,6 +332,12 @@ def test_the_last_stratum_of_one_record_joins_those_before():
     assert collapse_strata(alone).strata.tolist() == [1, 2]
 
 
+def test_strata_are_joined_whole_and_certain_records_count_where_they_vary():
+    sample = drawn([1.0, 0.5, 0.5, 0.5, 1.0], strata=[1, 1, 2, 2, 3])
+    assert collapse_strata(sample).strata.tolist() == [1, 1, 1, 1, 3]
+    assert collapse_strata(sample, certain_vary=True).strata.tolist() == [1, 1, 2, 2, 2]
+
+
 def test_joining_strata_errs_upwards():
     # one of two from each of four strata, whose levels differ
     values = np.array([[1.0, 2.0], [3.0, 4.5], [6.0, 5.0], [9.0, 8.0]])
