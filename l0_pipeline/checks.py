@@ -111,11 +111,12 @@ def judge_limit(
     at_least: float | None = None,
     setting: str,
     may_be_unknown: bool = False,
+    may_block: bool = True,
 ) -> dg.AssetCheckResult:
     """A number lies within its limit; one that does not exist fails.
 
     Where it ``may_be_unknown``, since nothing was published to compare with, the failure is a
-    warning and does not block.
+    warning and does not block; so is that of one that is not ``may_block``.
     """
     unknown = value is None and may_be_unknown
     finite = value is not None and np.isfinite(value)
@@ -128,7 +129,9 @@ def judge_limit(
     return dg.AssetCheckResult(
         check_name=name,
         passed=bool(passed),
-        severity=dg.AssetCheckSeverity.WARN if unknown else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN
+        if unknown or not may_block
+        else dg.AssetCheckSeverity.ERROR,
         description="Nothing was published to compare with."
         if unknown
         else f"The limit is the setting {setting} of the resource check_limits.",

@@ -11,12 +11,14 @@ from l0_pipeline.assets import (
     frontier,
     history,
     microdata,
+    reforms,
     release,
     replicates,
     selection,
     sources,
     study,
     targets,
+    whole_file,
 )
 from l0_pipeline.automation import input_changed, weekly_rebuild
 from l0_pipeline.io_managers import MatrixIOManager, WholeParquetIOManager
@@ -33,6 +35,7 @@ from l0_pipeline.resources.plans import (
     StudyPlan,
     TargetPlan,
 )
+from l0_pipeline.resources.reform_plan import ReformPlan
 from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
@@ -40,8 +43,8 @@ from l0_pipeline.resources.warehouse import Warehouse, WarehouseTableIOManager
 
 assets = dg.load_assets_from_modules(
     [
-        *(sources, microdata, diagnosis, targets, calibration, frontier, folds),
-        *(selection, replicates, study, fit, release, history),
+        *(sources, microdata, diagnosis, targets, calibration, whole_file, frontier, folds),
+        *(selection, replicates, study, fit, reforms, release, history),
     ]
 )
 
@@ -62,6 +65,7 @@ defs = dg.Definitions(
         "study_plan": StudyPlan(),
         "conflict_plan": ConflictPlan(),
         "frontier_plan": FrontierPlan(),
+        "reform_plan": ReformPlan(),
         "check_limits": CheckLimits(),
         "release_store": ReleaseStore(),
         "warehouse": Warehouse(),

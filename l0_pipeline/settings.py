@@ -48,6 +48,8 @@ PROJECT_DIR = Path(__file__).parents[1]
 
 # everything a build writes lies below one folder, so that it can be moved or deleted as one
 DATA_DIR = _folder("L0_DATA_DIR", PROJECT_DIR / "data")
+# a folder, or an address such as s3://bucket/prefix
+RELEASES = os.environ.get("L0_RELEASES") or str(DATA_DIR / "releases")
 FIGURES_DIR = _folder("L0_FIGURES_DIR", PROJECT_DIR / "data" / "figures")
 
 # figures, targets, their roles and fit, for people to query
@@ -79,6 +81,10 @@ EXPANSION = 0.0
 # they are distorted and costs the held-out targets 1 %
 ANCHORED = ["persons", "income_year"]
 ANCHOR_WEIGHT = 0.2
+# the whole file's answers, class by class; brings reforms from errors of 6 % below 1 %
+MODEL_WEIGHT = 0.2
+# what validation chooses when all households are kept: their weights can do more by themselves
+WHOLE_FILE_PENALTY = 0.01
 # no state is thinned to less than half of what the whole file is
 LEAST_STATE_SHARE = 0.5
 # the standard error of a standard error is 7 %
@@ -122,6 +128,8 @@ LIMIT_HOUSEHOLDS_ERROR = 0.10  # no published number at hand: the survey's own, 
 LIMIT_EFFECTIVE_SHARE = 0.25  # one household in four still counts after weighting
 LIMIT_WEIGHT_RATIO = 50.0  # no household stands for fifty of its like, should the bound be lifted
 LIMIT_FAMILY_SHARE_WITHIN_10PCT = 0.40  # of any family, two of five fitted totals are close
+LIMIT_REFORM_ERROR = 0.03  # what redrawing the random part does to a reform of one percent of units
+LIMIT_REFORM_DECILE_ERROR = 0.02
 LIMIT_HELD_OUT_TARGETS = 30  # a median of fewer says nothing
 LIMIT_FAMILY_TARGETS = 30  # families with fewer fitted targets are shown, not judged
 

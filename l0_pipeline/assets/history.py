@@ -5,7 +5,6 @@ import polars as pl
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.release.history import build_row, fit_rows
-from l0_pipeline.logic.release.names import table_file
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.warehouse import Warehouse
@@ -30,13 +29,12 @@ def build_history(
     from l0_pipeline import evidence
 
     year = int(context.partition_key)
-    release = release_store.latest(year)
-    if release is None:
+    release_id = release_store.latest(year)
+    if release_id is None:
         raise InputError(f"There is no release of {year} yet. Materialize `published_dataset`.")
-    manifest = release_store.read_manifest(release.name)
-    build = build_row(manifest, release_id=release.name)
-    fits = fit_rows(pl.read_parquet(release / table_file("target_fit")), release_id=release.name)
-    keys: dict[str, int | str] = {"year": year, "release_id": release.name}
+    build = build_row(release_store.read_manifest(release_id), release_id=release_id)
+    fits = fit_rows(release_store.read_table(release_id, "target_fit"), release_id=release_id)
+    keys: dict[str, int | str] = {"year": year, "release_id": release_id}
     with warehouse.writing() as connection:
         warehouse.replace(connection, "builds", build, keys=keys)
         warehouse.replace(connection, "target_fit_history", fits, keys=keys)
@@ -46,7 +44,7 @@ def build_history(
         ).pl()
     return dg.MaterializeResult(
         metadata={
-            "release_id": release.name,
+            "release_id": release_id,
             "targets": len(fits),
             "releases": len(builds),
             "builds": evidence.table(

@@ -187,23 +187,24 @@ def published_dataset(
         ),
         dictionary=dictionary,
         texts={
-            "summary.txt": lambda path: summary_text(
+            "summary.txt": lambda heading: summary_text(
                 whole,
                 title=title,
-                release_path=path,
+                release_path=heading.address,  # type: ignore[arg-type]
                 gates_only=numbers["gates"],
                 random=numbers["random"],
             )
         },
+        compared_with=release_store.comparable(year),
     )
     faults = release_store.faults(published.release_id)
-    files = sorted(path for path in published.path.iterdir() if path.is_file())
-    summary = (published.path / "summary.txt").read_text(encoding="utf-8")
+    files = release_store.files(published.release_id)
+    summary = release_store.read_file(published.release_id, "summary.txt").decode("utf-8")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(published.release_id),
         metadata={
             "release_id": published.release_id,
-            "path": dg.MetadataValue.path(published.path),
+            "path": dg.MetadataValue.path(published.address),
             "newly_created": published.created,
             "dagster/column_schema": dg.TableSchema(
                 [
@@ -213,7 +214,7 @@ def published_dataset(
                     for row in dictionary.filter(table="households").iter_rows(named=True)
                 ]
             ),
-            "bytes": sum(path.stat().st_size for path in files),
+            "bytes": sum(files.values()),
             "summary": dg.MetadataValue.md(f"```\n{summary}```"),
             "tables": evidence.table(
                 pl.DataFrame(

@@ -82,6 +82,9 @@ def replicate(
     constraint_matrix: ConstraintMatrix,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
+    tax_units: pl.DataFrame,
+    tax_outputs: pl.DataFrame,
+    model_totals: pl.DataFrame,
     calibrated_weights: pl.DataFrame,
     selected_households: pl.DataFrame,
     training_run: TrainingRun,
@@ -92,7 +95,7 @@ def replicate(
     from l0_pipeline import evidence
     from l0_pipeline.logic import fit, plots
     from l0_pipeline.logic.calibration import fitted_problem
-    from l0_pipeline.logic.hybrid import replicates_of, sample_of
+    from l0_pipeline.logic.hybrid import HeldNear, replicates_of, sample_of
     from l0_pipeline.logic.untargeted import within_area_shares
 
     made_with = provenance.made_with(
@@ -108,11 +111,14 @@ def replicate(
             "variance_of of the resource replicate_plan to survey, or gate_share of "
             "selection_plan below 1."
         )
-    shares = within_area_shares(households, selection_plan.anchored, design_weights=design)
-    problem = shares.anchored(
-        fitted_problem(constraint_matrix, target_accounting, design_weights=design),
-        weight=selection_plan.anchor_weight,
-    )
+    problem = HeldNear(
+        within_area_shares(households, selection_plan.anchored, design_weights=design),
+        model_totals,
+        tax_units,
+        tax_outputs,
+        ids,
+        **selection_plan.held(),
+    ).problem(fitted_problem(constraint_matrix, target_accounting, design_weights=design), sample)
     weight = selected_households["weight"].to_numpy()
     made = replicates_of(
         problem, sample, weight, total=training_run.total, **replicate_plan.model_dump()

@@ -54,6 +54,9 @@ def selected_households(
     constraint_matrix: ConstraintMatrix,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
+    tax_units: pl.DataFrame,
+    tax_outputs: pl.DataFrame,
+    model_totals: pl.DataFrame,
     training_run: TrainingRun,
     selection_plan: SelectionPlan,
     compute_device: ComputeDevice,
@@ -64,13 +67,13 @@ def selected_households(
     The best by their gates enter with certainty, given the training run. The others are drawn
     from what is left of each state, each with a known chance. Sizes are exact. Weights are
     refitted on the fitted targets, and held near the survey's own shares of what no target
-    mentions.
+    mentions and near what the tax model says of the whole file, class by class.
     """
     from l0.survey.weights import effective_sample_size, weight_ratios
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
     from l0_pipeline.logic.calibration import chosen_penalty, fitted_problem
-    from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid, selected_table
+    from l0_pipeline.logic.hybrid import HeldNear, draw_hybrid, refit_hybrid, selected_table
     from l0_pipeline.logic.untargeted import within_area_shares
 
     design = calibrated_weights["scaled_design_weight"].to_numpy()
@@ -82,10 +85,17 @@ def selected_households(
         size=training_run.budget,
         **selection_plan.draw(),
     )
+    held = HeldNear(
+        shares,
+        model_totals,
+        tax_units,
+        tax_outputs,
+        households["household_id"],
+        **selection_plan.held(),
+    )
     weights = refit_hybrid(
-        shares.anchored(
-            fitted_problem(constraint_matrix, target_accounting, design_weights=design),
-            weight=selection_plan.anchor_weight,
+        held.problem(
+            fitted_problem(constraint_matrix, target_accounting, design_weights=design), sample
         ),
         sample,
         expansion=selection_plan.expansion,

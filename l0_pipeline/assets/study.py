@@ -40,6 +40,9 @@ def selection_study(
     constraint_matrix: ConstraintMatrix,
     target_accounting: pl.DataFrame,
     households: pl.DataFrame,
+    tax_units: pl.DataFrame,
+    tax_outputs: pl.DataFrame,
+    model_totals: pl.DataFrame,
     training_run: TrainingRun,
     selection_plan: SelectionPlan,
     replicate_plan: ReplicatePlan,
@@ -49,17 +52,17 @@ def selection_study(
     """Gates against chance: error, distortion of what no target mentions, standard errors.
 
     Each share of gates is drawn by the selection plan's design and refitted twice, with and
-    without the survey's own shares held. All are compared with gates alone, refitted on the
-    targets alone. A mix is supported whose held-out error is at most 1.03 times theirs, whose
-    distortion is at most 0.6 times and whose effective sample size is at least 0.8 times
-    (`study_plan`); the one with the fewest gates should be the default. Distortion is the total
-    variation of the held columns' shares within states, against the survey's. Made on demand: a
-    rebuild leaves it out.
+    without the survey's own shares and the whole file's totals held. All are compared with gates
+    alone, refitted on the targets alone. A mix is supported whose held-out error is at most 1.03
+    times theirs, whose distortion is at most 0.6 times and whose effective sample size is at least
+    0.8 times (`study_plan`); the one with the fewest gates should be the default. Distortion is
+    the total variation of the held columns' shares within states, against the survey's. Made on
+    demand: a rebuild leaves it out.
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
     from l0_pipeline.logic.calibration import chosen_penalty, problem_of
-    from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid, replicates_of
+    from l0_pipeline.logic.hybrid import HeldNear, draw_hybrid, refit_hybrid, replicates_of
     from l0_pipeline.logic.study import Judges, MixQuality, compare, supported_share
     from l0_pipeline.logic.untargeted import within_area_shares
 
@@ -93,7 +96,16 @@ def selection_study(
     )
     settings = training_run.refit(penalty=chosen_penalty(refit_validation))
 
-    def mix(share: float, weight: float) -> MixQuality:
+    near = HeldNear(
+        held,
+        model_totals,
+        tax_units,
+        tax_outputs,
+        households["household_id"],
+        **selection_plan.held(),
+    )
+
+    def mix(share: float, anchored: bool) -> MixQuality:
         # gates alone are taken as they are: nothing is drawn that could make up a minimum
         varied: dict[str, object] = {"gate_share": share}
         if share in (0, 1):
@@ -107,7 +119,7 @@ def selection_study(
             size=training_run.budget,
             **selection_plan.draw() | varied,
         )
-        problem = held.anchored(fitted, weight=weight)
+        problem = near.problem(fitted, sample) if anchored else fitted
         weights = refit_hybrid(
             problem,
             sample,
@@ -126,17 +138,17 @@ def selection_study(
                 total=training_run.total,
                 **replicate_plan.model_dump(),
             ).standard_error(lambda given: kept @ given)
-        found = judges.judge(weights, gate_share=share, anchored=weight > 0, standard_errors=errors)
+        found = judges.judge(weights, gate_share=share, anchored=anchored, standard_errors=errors)
         context.log.info(
-            f"{share:.0%} by gates, anchor weight {weight:g}: held-out error "
+            f"{share:.0%} by gates, {'held' if anchored else 'targets alone'}: held-out error "
             f"{found.held_out_error:.4f}, distortions {found.distortions}"
         )
         return found
 
     mixes = [
-        mix(share, weight)
+        mix(share, anchored)
         for share in sorted({*study_plan.gate_shares, 1.0})
-        for weight in sorted({0.0, selection_plan.anchor_weight})
+        for anchored in (False, True)
     ]
     table = compare(
         mixes,

@@ -1,9 +1,10 @@
 """Households kept by gates and by chance: the draw, and the tables that describe it. Imports torch.
 
 Each household of the pool has a known chance to be kept, given the gates. Weights are refitted in
-``l0.survey.refit``; what these weights are held near is in ``untargeted``.
+``l0.survey.refit``; what these weights are held near is in ``untargeted`` and ``model_totals``.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,41 @@ from l0.survey import (
 )
 from l0.survey.device import choose_device
 from l0.survey.selection.designs import Design
+from l0_pipeline.logic.anchors import anchored
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.model_totals import model_anchors
 from l0_pipeline.logic.untargeted import AREA, WithinAreaShares
 
 ROUNDING = 1e-9
 # a household whose gate was surely open is drawn up to twenty times as often as one whose was shut
 LEAST_OPEN = 0.05
+
+
+@dataclass(frozen=True)
+class HeldNear:
+    """What the weights of kept households are held near besides the targets."""
+
+    shares: WithinAreaShares
+    totals: pl.DataFrame  # as ``model_totals`` gives them
+    tax_units: pl.DataFrame
+    tax_outputs: pl.DataFrame  # of the same units, in the same order
+    household_ids: pl.Series  # of all households, ascending
+    anchor_weight: float  # of all shares, where that of all targets is 1
+    model_weight: float  # of all totals of the model
+
+    def problem(self, targets: CalibrationProblem, sample: Sample) -> CalibrationProblem:
+        """The targets with these anchors below them, for the households of ``sample`` alone."""
+        kept = self.household_ids.gather(sample.indices).implode()
+        chosen = self.tax_units["household_id"].is_in(kept)
+        totals = model_anchors(
+            self.totals,
+            self.tax_units.filter(chosen),
+            self.tax_outputs.filter(chosen),
+            household_ids=self.household_ids,
+        )
+        return anchored(
+            targets, (self.shares.anchors(), self.anchor_weight), (totals, self.model_weight)
+        )
 
 
 def draw_hybrid(

@@ -5,6 +5,8 @@ published variable is which measure, and how close the two definitions are, is d
 ``data/figures/variables.csv``.
 """
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from l0_pipeline.logic.errors import InputError
@@ -29,13 +31,35 @@ AGE_BANDS: dict[tuple[int, int | None], str] = {
     (65, None): "persons_65_plus",
 }
 
+# measures that count the persons covered, and the benefit that is one constant times these
+COUNTED_BY_AMOUNT: dict[str, str] = {"medicaid_persons": "mcaid_ben"}
 
-def unit_measures(tax_units: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.DataFrame:
+
+def amounts_a_person(tax_outputs: pl.DataFrame) -> dict[str, float]:
+    """Dollars that stand for one person covered, by measure; none where nobody is covered.
+
+    The smallest amount is one person's in the whole survey, but need not be in a part of it. A
+    release publishes the amounts of the whole, so that its rows alone count the same persons.
+    """
+    smallest = {
+        measure: tax_outputs.filter(pl.col(benefit) > 0)[benefit].cast(pl.Float64).min()
+        for measure, benefit in COUNTED_BY_AMOUNT.items()
+    }
+    return {measure: amount for measure, amount in smallest.items() if isinstance(amount, float)}
+
+
+def unit_measures(
+    tax_units: pl.DataFrame,
+    tax_outputs: pl.DataFrame,
+    *,
+    amounts: Mapping[str, float] | None = None,
+) -> pl.DataFrame:
     """Every measure and every column that filters name, one row a tax unit, by ``unit_id``.
 
     Args:
         tax_units: identifiers, geography, filing status, ages and person counts.
         tax_outputs: the tax model's results and aged incomes for the same units.
+        amounts: of ``amounts_a_person`` of the whole survey, where these units are a part of it.
 
     Raises:
         InputError: a unit has no results.
@@ -52,7 +76,12 @@ def unit_measures(tax_units: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.Data
     joined = identity.join(
         tax_outputs, on="unit_id", how="left", validate="1:1", maintain_order="left"
     )
-    return joined.select(
+    if amounts is None:
+        amounts = amounts_a_person(tax_outputs)
+    return joined.with_columns(
+        pl.lit(amounts.get(measure), dtype=pl.Float64).alias(f"{benefit}_of_one")
+        for measure, benefit in COUNTED_BY_AMOUNT.items()
+    ).select(
         "household_id",
         "unit_id",
         "state_fips",
@@ -85,8 +114,7 @@ def _files_a_return() -> pl.Expr:
 
 def _enrollees(benefit: str) -> pl.Expr:
     """Persons covered: the file states a benefit as one constant times the persons enrolled."""
-    amount = pl.col(benefit)
-    return (amount / amount.filter(amount > 0).min()).round().fill_nan(0).fill_null(0)
+    return (pl.col(benefit) / pl.col(f"{benefit}_of_one")).round().fill_null(0)
 
 
 _after_credits = pl.col("c05800") - pl.col("c07100")

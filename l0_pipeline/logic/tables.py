@@ -4,7 +4,7 @@ The survey's own columns are in ``microdata.columns``. From both come the column
 UI and the data dictionary of a release.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -273,6 +273,25 @@ HISTORY_COLUMNS: tuple[Column, ...] = (
     Column("temperature", pl.Float64, "none", "Temperature of the gates"),
 )
 
+WHOLE_FILE_COLUMNS: tuple[Column, ...] = (
+    _HOUSEHOLD_ID,
+    Column(
+        "weight", pl.Float64, WEIGHT, "Weight when all households are calibrated, none left out"
+    ),
+)
+
+MODEL_TOTAL_COLUMNS: tuple[Column, ...] = (
+    Column("total_id", pl.String, "identifier", "The total in words"),
+    Column("grouping", pl.String, "name", "By what tax units are grouped"),
+    Column("agi_above", pl.Float64, DOLLARS, "Adjusted gross income above this; null: no bound"),
+    Column("agi_upto", pl.Float64, DOLLARS, "Adjusted gross income up to this; null: no bound"),
+    Column("split", pl.String, "name", "Column of tax_units that splits the class; null for none"),
+    Column("value", pl.Int64, "code", "Its value; null for none"),
+    Column("variable", pl.String, "name", "Column of tax_outputs, or tax_units: their number"),
+    Column("whole_estimate", pl.Float64, "dollars or tax units", "Total of the whole file"),
+    Column("support", pl.Int64, "tax units", "Units of the survey that contribute"),
+)
+
 VALIDATION_COLUMNS: tuple[Column, ...] = (
     Column("penalty", pl.Float64, "none", "Strength of the pull towards the design weights"),
     Column("loss", pl.Float64, "share", "Loss of the targets set aside; null where none were"),
@@ -337,6 +356,20 @@ def replicate_weight_columns(count: int) -> tuple[Column, ...]:
             Column(name, pl.Float32, WEIGHT, "Replicate weight: calibrated like `weight`")
             for name in replicate_names(count)
         ),
+    )
+
+
+def aged_unit_columns(tax_unit_columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of ``tax_units`` and the weight."""
+    return (*tax_unit_columns, Column("weight", pl.Float64, WEIGHT, "Weight of its household"))
+
+
+def reform_outcome_columns(reforms: Iterable[str]) -> tuple[Column, ...]:
+    """The unit, its income and one column a reform."""
+    return (
+        Column("unit_id", pl.Int64, "identifier", "Tax unit"),
+        Column("c00100", pl.Float64, DOLLARS, "Adjusted gross income under current law"),
+        *(Column(name, pl.Float64, DOLLARS, "Change of its taxes") for name in reforms),
     )
 
 
@@ -405,6 +438,71 @@ STUDY_COLUMNS: tuple[Column, ...] = (
     ),
     Column("effective_ratio", pl.Float64, "ratio", "Effective sample size over the same"),
     Column("supported", pl.Boolean, "flag", "Within the plan's limits against gates alone"),
+)
+
+_REFORM = Column("reform", pl.String, "name", "The reform")
+_EFFECTS = tuple(
+    Column(
+        f"effect_{file}", pl.Float64, "dollars a year", f"Change of income and payroll tax, {of}"
+    )
+    for file, of in {"whole": "whole file", "sparse": "sparse file"}.items()
+)
+
+REFORM_COLUMNS: tuple[Column, ...] = (
+    _REFORM,
+    Column("description", pl.String, "text", "What it changes"),
+    Column(
+        "units_affected_share",
+        pl.Float64,
+        "share of tax units",
+        "Tax changes by more than a dollar, on the whole file",
+    ),
+    *_EFFECTS,
+    Column("error", pl.Float64, "share", "Effect on the sparse file over the whole file's, less 1"),
+    *(
+        Column(f"{who}_{file}", pl.Float64, "share of tax units", f"Pay {more}, {file} file")
+        for who, more in {"winners": "less", "losers": "more"}.items()
+        for file in ("whole", "sparse")
+    ),
+    *(
+        Column(
+            f"largest_{grouping}_error",
+            pl.Float64,
+            "share of the effect",
+            f"Largest difference of any {grouping}'s effect, absolute",
+        )
+        for grouping in ("decile", "state")
+    ),
+    Column(
+        "standard_error",
+        pl.Float64,
+        "share of the effect",
+        "Of the sparse file's effect, from the replicate weights",
+    ),
+)
+
+REFORM_GROUP_COLUMNS: tuple[Column, ...] = (
+    _REFORM,
+    Column("grouping", pl.String, "name", "decile: of adjusted gross income; or state"),
+    Column("group", pl.Int64, "code", "1 to 10 from the lowest incomes, or FIPS code"),
+    *_EFFECTS,
+    Column("error", pl.Float64, "share of the effect", "Difference, over the whole effect's size"),
+)
+
+REFORM_COST_COLUMNS: tuple[Column, ...] = (
+    Column("file", pl.String, "name", "whole or sparse"),
+    Column("tax_units", pl.Int64, "tax units", "Units that the model was run on"),
+    Column("seconds", pl.Float64, "seconds", "Median of one calculation, once compiled"),
+    Column(
+        "seconds_of_reform",
+        pl.Float64,
+        "seconds",
+        "Median of one reform from its parameters to its taxes, once compiled",
+    ),
+    Column(
+        "memory_mb", pl.Float64, "megabytes", "Peak of the process above what it had without data"
+    ),
+    Column("reforms", pl.Int64, "reforms", "Calculations that the medians are of"),
 )
 
 RANDOM_COLUMNS: tuple[Column, ...] = (

@@ -2,10 +2,17 @@
 
 Tax-Calculator ages the records with its own growth factors from the year of their incomes to
 the target year and applies that year's law. Weights play no part here: the model is run unit
-by unit. What its results are called in the published statistics is in ``measures``.
+by unit. One thing depends on the place of a unit among the others: who claims the refundable
+credits is drawn, one number a row from a fixed seed; ``credit_draws`` says which numbers would
+have given the same. What the results are called in the published statistics is in ``measures``;
+how the aged records become files that ``tc`` reads, in ``release.taxcalc_files``.
 """
 
+from typing import Any
+
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from l0_pipeline.logic.errors import InputError
 
@@ -44,6 +51,11 @@ FILING_THRESHOLD = "filing_threshold"  # the year's standard deduction for the f
 TAX_OUTPUT_COLUMNS: tuple[str, ...] = (*RESULTS, *AGED_INPUTS, FILING_THRESHOLD)
 
 
+# credits that only some of the eligible claim; the draw is compared with a probability each
+DRAWN_CREDITS: tuple[str, ...] = ("eitc", "c11070")
+HALVINGS = 12  # of the range in which a draw's limit lies: to 1 / 4,096 of it
+
+
 def run_tax_model(tax_units: pl.DataFrame, *, income_year: int, target_year: int) -> pl.DataFrame:
     """Tax-Calculator's results and aged inputs, one row a tax unit, in the units' order.
 
@@ -56,6 +68,130 @@ def run_tax_model(tax_units: pl.DataFrame, *, income_year: int, target_year: int
         InputError: the target year lies before the income year, one of them beyond the growth
             factors or the law, or the records break one of Tax-Calculator's own rules.
     """
+    records = _aged_records(tax_units, income_year=income_year, target_year=target_year)
+    calculator = _calculator(records, year=target_year)
+    calculator.calc_all()
+    standard_deduction = calculator.policy_param("STD")[tax_units["MARS"].to_numpy() - 1]
+    return pl.DataFrame(
+        {"unit_id": tax_units["unit_id"]}
+        | {name: calculator.array(name).astype("float64") for name in RESULTS + AGED_INPUTS}
+        | {FILING_THRESHOLD: standard_deduction.astype("float64")}
+    )
+
+
+def credit_draws(
+    tax_units: pl.DataFrame, results: pl.DataFrame, *, income_year: int, target_year: int
+) -> pl.DataFrame:
+    """``unit_id``, ``draw``, ``least`` and ``most``, one row a tax unit, in the units' order.
+
+    Every draw from ``least`` to ``most`` gives the credits in ``results``, which is what
+    ``run_tax_model`` found for these units with ``draw``. It is 0 to 1 for the units (most of
+    them) that are not eligible for a credit of ``DRAWN_CREDITS``.
+    """
+    draw = claim_stream(len(tax_units))
+    found = results.select(DRAWN_CREDITS).to_numpy()
+    records = _aged_records(tax_units, income_year=income_year, target_year=target_year)
+    everybody_claims = _credits(_calculator(records, year=target_year), np.zeros_like(draw))
+    eligible = np.flatnonzero(everybody_claims.any(axis=1))
+    least, most = np.zeros_like(draw), np.ones_like(draw)
+    if len(eligible):
+        records = _aged_records(
+            tax_units[eligible], income_year=income_year, target_year=target_year
+        )
+        calculator = _calculator(records, year=target_year)
+        for limits, end in ((least, 0.0), (most, 1.0)):
+            limits[eligible] = _furthest(calculator, found[eligible], draw[eligible], towards=end)
+    return pl.DataFrame(
+        {"unit_id": tax_units["unit_id"], "draw": draw, "least": least, "most": most}
+    )
+
+
+def claim_stream(size: int) -> NDArray[np.float64]:  # (size,)
+    """The draws that Tax-Calculator gives to the rows of a file, from the first one on."""
+    import pandas as pd
+    import taxcalc
+
+    rows = pd.DataFrame({"RECID": np.arange(size), "MARS": np.ones(size, dtype=int)})
+    records = taxcalc.Records(data=rows, start_year=taxcalc.Policy.JSON_START_YEAR)
+    draws: NDArray[np.float64] = records.credit_claim_urn
+    return draws
+
+
+def age_tax_units(tax_units: pl.DataFrame, *, income_year: int, target_year: int) -> pl.DataFrame:
+    """``tax_units`` with every amount of money, and FLPDYR, as Tax-Calculator ages them.
+
+    The rows, the columns and their order stay; so do counts, codes and the survey's weight. These
+    are the inputs from which ``run_tax_model`` computes its results, under the same conditions.
+    """
+    records = _aged_records(tax_units, income_year=income_year, target_year=target_year)
+    amounts = records.USABLE_READ_VARS - records.INTEGER_READ_VARS - {"s006"}
+    aged = [
+        pl.Series(name, getattr(records, name)) for name in tax_units.columns if name in amounts
+    ]
+    year = pl.lit(target_year, pl.Int64).alias("FLPDYR")
+    return tax_units.with_columns(*aged, *([year] if "FLPDYR" in tax_units.columns else []))
+
+
+def growth_of_weights(*, first_year: int) -> dict[int, float]:
+    """The sum of the weights of Tax-Calculator's own CPS file in each year, over ``first_year``'s.
+
+    It has no other projection of the population; the factors of ageing are amounts a head.
+    """
+    import taxcalc
+
+    totals = taxcalc.Records.cps_constructor().WT.sum()
+    if f"WT{first_year}" not in totals:
+        raise InputError(
+            f"Tax-Calculator has no CPS weights for {first_year}, but for {totals.index[0][2:]} "
+            f"to {totals.index[-1][2:]}. Choose another partition."
+        )
+    years = range(first_year, taxcalc.GrowFactors().last_year + 1)
+    return {year: float(totals[f"WT{year}"] / totals[f"WT{first_year}"]) for year in years}
+
+
+def growth_of_amounts() -> pl.DataFrame:
+    """Tax-Calculator's growth factors, one row a year: what the amounts were aged by."""
+    import taxcalc
+
+    factors = taxcalc.GrowFactors()
+    table: pl.DataFrame = pl.from_pandas(factors.gfdf.reset_index())
+    return table
+
+
+def _furthest(
+    calculator: Any,
+    same: NDArray[np.float64],  # (units, credits)
+    draws: NDArray[np.float64],  # (units,)
+    *,
+    towards: float,
+) -> NDArray[np.float64]:  # (units,)
+    """The draw furthest ``towards`` 0 or 1 that gives the ``same`` credits, by halving."""
+    good, bad = draws.copy(), np.full_like(draws, towards)
+    for _ in range(HALVINGS):
+        tried = (good + bad) / 2
+        agrees = (_credits(calculator, tried) == same).all(axis=1)
+        good, bad = np.where(agrees, tried, good), np.where(agrees, bad, tried)
+    return good
+
+
+def _credits(calculator: Any, draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The drawn credits of every unit, had it drawn ``draws``: (units, credits)."""
+    calculator.array("credit_claim_urn", draws)
+    calculator.calc_all()
+    return np.column_stack([calculator.array(name) for name in DRAWN_CREDITS])
+
+
+def _calculator(records: Any, *, year: int) -> Any:
+    """Tax-Calculator under the law of ``year``."""
+    import taxcalc
+
+    policy = taxcalc.Policy()
+    policy.set_year(year)
+    return taxcalc.Calculator(policy=policy, records=records, verbose=False)
+
+
+def _aged_records(tax_units: pl.DataFrame, *, income_year: int, target_year: int) -> Any:
+    """Tax-Calculator's Records of ``tax_units`` at ``target_year``; it has no types of its own."""
     import pandas as pd
     import taxcalc
 
@@ -81,12 +217,6 @@ def run_tax_model(tax_units: pl.DataFrame, *, income_year: int, target_year: int
             f"Tax-Calculator refuses the tax units of income year {income_year}: {error}. "
             "Mend the members' columns in the source."
         ) from error
-    calculator = taxcalc.Calculator(policy=taxcalc.Policy(), records=records, verbose=False)
-    calculator.advance_to_year(target_year)
-    calculator.calc_all()
-    standard_deduction = calculator.policy_param("STD")[tax_units["MARS"].to_numpy() - 1]
-    return pl.DataFrame(
-        {"unit_id": tax_units["unit_id"]}
-        | {name: calculator.array(name).astype("float64") for name in RESULTS + AGED_INPUTS}
-        | {FILING_THRESHOLD: standard_deduction.astype("float64")}
-    )
+    while records.current_year < target_year:
+        records.increment_year()
+    return records

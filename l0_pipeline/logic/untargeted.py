@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from l0.survey import CalibrationProblem
+from l0_pipeline.logic.anchors import Anchors
 from l0_pipeline.logic.errors import InputError
 
 # categories with a smaller share of the survey are one, so that no row hangs on a few households
@@ -57,32 +57,24 @@ class WithinAreaShares:
         )
         return dict(summed.sort("variable").rows())
 
-    def anchored(self, problem: CalibrationProblem, *, weight: float) -> CalibrationProblem:
-        """The problem with one more row a cell, which asks for the survey's share of it.
+    def anchors(self) -> Anchors:
+        """One row a cell, which asks for the survey's share of it.
 
         The row is the household's indicator less the share, so that its value is zero whatever
-        the area's total; its error is a difference in shares. All rows together have ``weight``
-        times the loss weight of all targets.
+        the area's total; its error is a difference in shares. A cell that is all of its area, or
+        nothing of it, asks nothing.
         """
         centred = self.indicators - sp.diags_array(self.cells["design_share"].to_numpy()) @ (
             self.areas
         )
         moving = np.flatnonzero(self.cells["design_share"].is_between(0, 1, closed="none"))
-        if weight == 0 or not len(moving):
-            return problem
-        share = weight * float(problem.loss_weights.sum()) / len(moving)
-        names = self.cells.select(
-            pl.format("{}={} in {}", "variable", "category", "area")
-        ).to_series()
-        return CalibrationProblem(
-            sp.vstack([problem.constraints, centred[moving]], format="csr"),
-            np.concatenate([problem.values, np.zeros(len(moving))]),
-            problem.design_weights,
-            target_names=[*problem.target_names, *names.gather(moving)],
-            scales=np.concatenate(
-                [problem.scales, self.cells["design_total"].gather(moving).to_numpy()]
-            ),
-            loss_weights=np.concatenate([problem.loss_weights, np.full(len(moving), share)]),
+        names = pl.format("{}={} in {}", "variable", "category", "area")
+        return Anchors(
+            names=self.cells.select(names).to_series().gather(moving).to_list(),
+            constraints=centred[moving],
+            values=np.zeros(len(moving)),
+            scales=self.cells["design_total"].gather(moving).to_numpy(),
+            importance=np.ones(len(moving)),
         )
 
 

@@ -120,6 +120,14 @@ class SelectionPlan(dg.ConfigurableResource["SelectionPlan"]):
         le=10,
         description="Loss weight of all these shares together; that of all targets is 1.",
     )
+    model_weight: float = Field(
+        default=settings.MODEL_WEIGHT,
+        ge=0,
+        le=10,
+        description=(
+            "Loss weight of the tax model's totals of the whole file, class by class, together."
+        ),
+    )
     seed: int = Field(default=settings.SEED, ge=0, description="Seed of the random draws.")
 
     def draw(self) -> dict[str, Any]:
@@ -129,6 +137,10 @@ class SelectionPlan(dg.ConfigurableResource["SelectionPlan"]):
             "seed",
         )
         return {name: getattr(self, name) for name in names}
+
+    def held(self) -> dict[str, float]:
+        """How strongly kept weights are held, as ``logic.hybrid.HeldNear`` takes it."""
+        return {"anchor_weight": self.anchor_weight, "model_weight": self.model_weight}
 
     def describe(self) -> str:
         """The design in words, with the reason for each of its parts."""
@@ -279,6 +291,16 @@ class CheckLimits(dg.ConfigurableResource["CheckLimits"]):
         default=settings.LIMIT_WEIGHT_RATIO,
         ge=1,
         description="Largest weight over scaled design weight.",
+    )
+    reform_error: float = Field(
+        default=settings.LIMIT_REFORM_ERROR,
+        ge=0,
+        description="Largest relative difference of any reform's revenue effect to the whole file.",
+    )
+    reform_decile_error: float = Field(
+        default=settings.LIMIT_REFORM_DECILE_ERROR,
+        ge=0,
+        description="Largest difference of any tenth's effect, over the whole effect; a warning.",
     )
     accepted_findings: list[str] = Field(
         default=[],

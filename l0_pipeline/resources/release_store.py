@@ -1,32 +1,18 @@
-"""The folder of releases: publish one whole or not at all, verify it, find the latest.
+"""The store of releases: publish whole or not at all, verify, list, point back, remove old ones.
 
-    releases_dir/
-        2022-0123456789ab/     a release: read-only, never changed afterwards
-        latest-2022 -> ...     the release of that year published last
-        latest -> ...          the release published last
-        .lock                  held while a release is published
-        .staging-*             a publication in progress, or what a killed one left
-
-A release is written under ``.staging-*``, flushed, read back, sealed (no write bit) and renamed
-into place; ``latest`` moves last. Whatever stops a publication, ``latest`` and every earlier
-release stay as they were, and the next publication removes the rubbish. A release has no write
-bit, so removing one needs it back: ``chmod -R u+w data/releases && rm -r data/releases``.
+``latest`` and every release that is listed are whole at each moment, whoever publishes at once,
+is killed, or meets a full disk. How a place keeps that is argued where it is done: in
+``local_storage`` for a folder, in ``object_storage`` for any other address that fsspec knows.
+The order here is the same for both: with the release in use, so that nobody removes it, create
+it or verify the one that is there; then move the pointers; then, no longer using it, remove old
+ones that no pointer names.
 
 What a release consists of is decided in ``l0_pipeline.logic.release``.
 """
 
-import contextlib
-import errno
-import fcntl
-import hashlib
-import os
 import platform
-import shlex
-import shutil
-import stat
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -38,63 +24,77 @@ import polars as pl
 from pydantic import Field
 
 from l0_pipeline.logic.errors import InputError
-from l0_pipeline.logic.release.checksums import checksum_lines, read_checksums, sha256
-from l0_pipeline.logic.release.contents import ReleaseContents, release_contents
+from l0_pipeline.logic.release.contents import (
+    ReleaseContents,
+    ReleaseText,
+    release_contents,
+    release_files,
+)
 from l0_pipeline.logic.release.manifest import (
     PACKAGES,
+    SCHEMA_VERSION,
     Manifest,
     ManifestDraft,
     read_manifest,
+    read_outline,
     release_id,
 )
 from l0_pipeline.logic.release.names import (
-    CHECKSUMS_FILE,
-    DICTIONARY_FILE,
     MANIFEST_FILE,
     checked_release_id,
-    checked_text_name,
+    refuse_clashing_names,
     table_file,
 )
-from l0_pipeline.settings import DATA_DIR
-
-LATEST = "latest"
-LOCK = ".lock"
-STAGING = ".staging-"
-LOCK_POLL_S = 0.05
-WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-
-REFUSALS = {
-    errno.ENOSPC: "the disk is full. Free space there",
-    errno.EDQUOT: "the disk quota is used up. Free space there or have the quota raised",
-    errno.EACCES: "permission is denied. Give this user access to it",
-    errno.EPERM: "permission is denied. Give this user access to it",
-    errno.EROFS: "the file system is read-only. Mount it writable or set another releases_dir",
-    errno.ENOENT: "a file or folder is not there. Let nothing else change that folder",
-    errno.ENOTDIR: "a part of the path is a file. Set another releases_dir",
-    errno.EEXIST: "a file stands where a folder is needed. Set another releases_dir",
-}
-
-ReleaseText = str | Callable[[Path], str]  # a text, or the text for a release at that path
+from l0_pipeline.logic.release.verification import as_text, release_faults
+from l0_pipeline.resources.local_storage import LocalStorage
+from l0_pipeline.resources.object_storage import ObjectStorage
+from l0_pipeline.resources.release_storage import LATEST, ReleaseStorage
+from l0_pipeline.settings import RELEASES
 
 
 @dataclass(frozen=True)
 class PublishedRelease:
-    """A release that lies whole in its folder."""
+    """A release that lies whole in its place."""
 
-    path: Path
     release_id: str
-    created: bool  # False: these very bytes had been published before
+    address: str
+    created: bool  # False: these very data had been published before
+
+
+@dataclass(frozen=True)
+class ListedRelease:
+    """A release of any schema version, as a list shows it."""
+
+    release_id: str
+    year: int
+    created_at: datetime | None  # None, as the version: its manifest cannot be read
+    schema_version: int | None
+    bytes: int
+    pointers: tuple[str, ...]  # which of latest and latest-<year> name it
 
 
 class ReleaseStore(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Publishes releases atomically into one folder."""
+    """Publishes releases whole or not at all, in a folder or on object storage."""
 
-    releases_dir: str = Field(
-        default=str(DATA_DIR / "releases"),
-        description="Folder that holds the releases; made when missing.",
+    location: str = Field(
+        default=RELEASES,
+        description="Where releases lie: a folder, made when missing, or an address that fsspec "
+        "knows, such as s3://bucket/prefix. Credentials and endpoint come from the environment.",
+    )
+    keep: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many releases of a year stay when one is published; all unless set. "
+        "What latest or latest-<year> names always stays.",
     )
     lock_timeout_s: float = Field(
         default=60.0, ge=0.0, description="Longest wait for another publisher, in seconds."
+    )
+    abandoned_after_s: float = Field(
+        default=3600.0,
+        gt=0.0,
+        description="On object storage: what a publisher left unfinished is removed after so many "
+        "seconds, and a publication must be done in half of them. The same for all publishers.",
     )
 
     def publish(
@@ -104,72 +104,190 @@ class ReleaseStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         draft: ManifestDraft,
         dictionary: pl.DataFrame,
         texts: Mapping[str, ReleaseText],
+        files: Mapping[str, bytes] | None = None,
         created_at: datetime | None = None,
+        compared_with: str | None = None,
     ) -> PublishedRelease:
-        """Publish ``tables`` and move ``latest`` to them; the same input again only moves it.
+        """Publish tables and files and move ``latest`` to them; the same again only moves it.
 
-        ``texts`` (summary.txt, a report) are no part of the id: those of the first publication
-        stay. ``created_at`` is now unless given.
+        ``texts`` (summary.txt, a report), ``created_at`` (now unless given) and ``compared_with``
+        are no part of the id: those of the first publication stay.
         """
+        files = files or {}
+        refuse_clashing_names(tables=tables, files=files, texts=texts)
         contents = release_contents(
-            tables, draft=draft, dictionary=dictionary, created_at=created_at or datetime.now(UTC)
+            tables,
+            draft=draft,
+            dictionary=dictionary,
+            files=files,
+            created_at=created_at or datetime.now(UTC),
+            compared_with=compared_with,
         )
-        for name in texts:
-            checked_text_name(name)
-        folder = Path(self.releases_dir)
-        path = folder / contents.release_id
-        with _explained(f"Cannot publish release {contents.release_id} in {folder}"):
-            folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder, timeout_s=self.lock_timeout_s):
-                _remove_rubbish(folder)
-                links = (f"{LATEST}-{draft.year}", LATEST)
-                _refuse_foreign_links(folder, links)
-                created = not os.path.lexists(path)
-                if created:
-                    _create(path, contents=contents, tables=tables, texts=texts)
-                else:
-                    self.verify(contents.release_id)
-                with _explained(f"Release {contents.release_id} is whole, but latest did not move"):
-                    for link in links:
-                        _move_link(folder / link, target=contents.release_id)
-        return PublishedRelease(path=path, release_id=contents.release_id, created=created)
+        name = contents.release_id
+        storage = self._storage()
+        with (
+            storage.explained(f"Cannot publish release {name} in {self.location}"),
+            storage.using(name),
+        ):
+            _pointed(storage, draft.year)  # what is no pointer is refused before anything is done
+            created = not storage.files(name)
+            if created:
+                _create(storage, contents, texts)
+            else:
+                self._refuse_faulty(storage, name)
+            with storage.explained(f"Release {name} is whole, but latest did not move"):
+                _point(storage, name)
+        if self.keep is not None:
+            with storage.explained(f"Release {name} is published, but older ones were not removed"):
+                self._prune(storage, keep=self.keep, year=draft.year)
+        return PublishedRelease(release_id=name, address=storage.address(name), created=created)
+
+    def rollback(self, release_id: str) -> None:
+        """Verify a release and make ``latest-<year>`` and ``latest`` name it."""
+        with self._opened(release_id, doing="point to") as storage, storage.using(release_id):
+            self._refuse_faulty(storage, release_id)
+            _point(storage, release_id)
+
+    def prune(self, *, keep: int, year: int | None = None) -> list[str]:
+        """Remove all but the ``keep`` newest releases of each year (of ``year``); which ones.
+
+        A release that ``latest`` or ``latest-<year>`` names stays, and so does one that is in
+        use or whose manifest cannot be read.
+        """
+        if keep < 1:
+            raise InputError(f"keep is {keep}, but at least 1 release of a year stays.")
+        storage = self._storage()
+        with storage.explained(f"Cannot remove releases in {self.location}"):
+            return self._prune(storage, keep=keep, year=year)
+
+    def releases(self, year: int | None = None) -> list[ListedRelease]:
+        """Every release there is (of ``year``), the newest first."""
+        storage = self._storage()
+        with storage.explained(f"Cannot list the releases in {self.location}"):
+            return self._listed(storage, year)
+
+    def latest(self, year: int | None = None) -> str | None:
+        """The release published or pointed to last (of ``year``); None when there is none."""
+        storage = self._storage()
+        name = _pointer(year)
+        with storage.explained(f"Cannot read {name} in {self.location}"):
+            pointed = storage.pointer(name)
+            if pointed is None:
+                return None
+            if not storage.files(checked_release_id(pointed)):
+                raise InputError(
+                    f"{name} in {self.location} names {pointed}, but there is no such release. "
+                    f"Restore it from a copy, publish again, or roll back to another."
+                )
+        return pointed
+
+    def comparable(self, year: int) -> str | None:
+        """The latest release of ``year`` where this code can read it, to compare a new one with."""
+        storage = self._storage()
+        with storage.explained(f"Cannot read {_pointer(year)} in {self.location}"):
+            pointed = storage.pointer(_pointer(year))
+            if pointed not in storage.release_ids():
+                return None
+            version = _listed_release(storage, pointed).schema_version
+        return pointed if version == SCHEMA_VERSION else None
+
+    def address(self, release_id: str) -> str:
+        """Where the release lies: its folder, or the address that its files begin with."""
+        return self._storage().address(checked_release_id(release_id))
+
+    def files(self, release_id: str) -> dict[str, int]:
+        """The files of a release with their bytes."""
+        with self._opened(release_id, doing="read") as storage:
+            return _sizes(storage, release_id)
+
+    def read_file(self, release_id: str, file: str) -> bytes:
+        """One file of a release; ``verify`` says whether it is the one that was published."""
+        with self._opened(release_id, doing="read") as storage:
+            there = storage.files(release_id)
+            if there.get(file) is None:
+                raise InputError(
+                    f"{file} is missing in release {release_id} in {self.location}. There are: "
+                    f"{', '.join(sorted(there))}."
+                )
+            return storage.read(release_id, file)
+
+    def read_table(self, release_id: str, name: str) -> pl.DataFrame:
+        """One table of a release."""
+        return pl.read_parquet(BytesIO(self.read_file(release_id, table_file(name))))
+
+    def read_tables(self, release_id: str) -> dict[str, pl.DataFrame]:
+        """Every table of a release."""
+        names = [t.file.removesuffix(".parquet") for t in self.read_manifest(release_id).tables]
+        return {name: self.read_table(release_id, name) for name in names}
+
+    def read_manifest(self, release_id: str) -> Manifest:
+        """The manifest of a release."""
+        where = f"{MANIFEST_FILE} of release {release_id} in {self.location}"
+        content = self.read_file(release_id, MANIFEST_FILE)
+        return read_manifest(as_text(content, where), where=where)
 
     def faults(self, release_id: str) -> list[str]:
         """What differs from what was published, file by file; empty for a sound release."""
-        path = Path(self.releases_dir) / checked_release_id(release_id)
-        with _explained(f"Cannot read release {release_id} in {self.releases_dir}"):
-            return _faults(path)
+        storage = self._storage()
+        with storage.explained(f"Cannot read release {release_id} in {self.location}"):
+            return _faults(storage, checked_release_id(release_id))
 
     def verify(self, release_id: str) -> None:
         """Every file of the release is the one that was published, and none was added."""
-        path = Path(self.releases_dir) / checked_release_id(release_id)
-        faults = self.faults(release_id)
+        storage = self._storage()
+        with storage.explained(f"Cannot read release {release_id} in {self.location}"):
+            self._refuse_faulty(storage, checked_release_id(release_id))
+
+    def _storage(self) -> ReleaseStorage:
+        protocol, separator, path = self.location.partition("://")
+        if not separator:
+            return LocalStorage(Path(self.location).absolute(), self.lock_timeout_s)
+        if protocol in ("file", "local"):
+            return LocalStorage(Path(path).absolute(), self.lock_timeout_s)
+        return ObjectStorage(
+            self.location,
+            abandoned_after_s=self.abandoned_after_s,
+            lock_timeout_s=self.lock_timeout_s,
+        )
+
+    @contextmanager
+    def _opened(self, release_id: str, *, doing: str) -> Iterator[ReleaseStorage]:
+        """The storage, with the release in it."""
+        storage = self._storage()
+        with storage.explained(f"Cannot {doing} release {release_id} in {self.location}"):
+            if not storage.files(checked_release_id(release_id)):
+                raise InputError(
+                    f"There is no release {release_id} in {self.location}. There are: "
+                    f"{', '.join(sorted(storage.release_ids())) or 'none'}."
+                )
+            yield storage
+
+    def _refuse_faulty(self, storage: ReleaseStorage, release_id: str) -> None:
+        faults = _faults(storage, release_id)
         if faults:
             raise InputError(
-                f"Release {release_id} in {self.releases_dir} fails verification, {len(faults)} "
-                f"fault(s): {'; '.join(faults)}. Restore it from a copy, or remove it (chmod -R "
-                f"u+w {shlex.quote(str(path))} && rm -r {shlex.quote(str(path))}) and publish "
-                f"again."
+                f"Release {release_id} in {self.location} fails verification, {len(faults)} "
+                f"fault(s): {'; '.join(faults)}. Restore it from a copy, or remove it "
+                f"({storage.how_to_remove(release_id)}) and publish again."
             )
 
-    def latest(self, year: int | None = None) -> Path | None:
-        """The folder of the release published last (of ``year``); None when there is none yet."""
-        link = Path(self.releases_dir) / (LATEST if year is None else f"{LATEST}-{year:04d}")
-        if not os.path.lexists(link):
-            return None
-        _refuse_foreign_links(link.parent, (link.name,))
-        path = link.parent / checked_release_id(os.readlink(link))
-        if not path.is_dir():
-            raise InputError(
-                f"{link} names {path.name}, but there is no such release in {link.parent}. "
-                f"Restore it from a copy, or publish again."
-            )
-        return path
+    def _listed(self, storage: ReleaseStorage, year: int | None) -> list[ListedRelease]:
+        releases = []
+        for name in storage.release_ids():
+            if year is None or _year(name) == year:
+                with suppress(FileNotFoundError):  # removed by another since
+                    releases.append(_listed_release(storage, name))
+        return sorted(releases, key=_age)
 
-    def read_manifest(self, release_id: str) -> Manifest:
-        """The manifest of a release; ``verify`` says whether its files are still those."""
-        path = Path(self.releases_dir) / checked_release_id(release_id) / MANIFEST_FILE
-        return read_manifest(_text_of(path), where=str(path))
+    def _prune(self, storage: ReleaseStorage, *, keep: int, year: int | None) -> list[str]:
+        readable = [r for r in self._listed(storage, year) if r.created_at is not None]
+        years = {r.year for r in readable}
+        too_many = [r for y in years for r in [r for r in readable if r.year == y][keep:]]
+        return [
+            r.release_id
+            for r in too_many
+            if storage.remove(r.release_id, unless=_is_pointed(storage, r.release_id))
+        ]
 
 
 def installed_versions() -> dict[str, str]:
@@ -186,210 +304,80 @@ def _installed_version(package: str) -> str:
         return "not installed"
 
 
-@contextlib.contextmanager
-def _explained(doing: str) -> Iterator[None]:
-    """Turn a refusal of the file system that the user can lift into an InputError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in REFUSALS:
-            raise
-        raise InputError(
-            f"{doing}: {REFUSALS[error.errno]}, then try again. Releases published before are as "
-            f"they were. (At {error.filename or 'a file being written'}: {error.strerror})"
-        ) from error
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, *, timeout_s: float) -> Iterator[None]:
-    """Hold the folder's lock; the kernel lets go of it when its holder dies."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        deadline = time.monotonic() + timeout_s
-        while not _try_lock(descriptor):
-            if time.monotonic() >= deadline:
-                raise InputError(
-                    f"Another process has been publishing in {folder} for {timeout_s:g} seconds "
-                    f"(it holds {folder / LOCK}). Wait for it or end it, then publish again; or "
-                    f"raise lock_timeout_s."
-                )
-            time.sleep(LOCK_POLL_S)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _remove_rubbish(folder: Path) -> None:
-    """What killed publishers left. Only with the lock held: then no other one is at work."""
-    for path in folder.glob(f"{STAGING}*"):
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink() or not path.is_dir():
-        path.unlink()
-        return
-    path.chmod(stat.S_IRWXU)
-    shutil.rmtree(path)
-
-
-def _refuse_foreign_links(folder: Path, links: tuple[str, ...]) -> None:
-    for link in links:
-        if os.path.lexists(folder / link) and not (folder / link).is_symlink():
-            raise InputError(
-                f"{folder / link} is a file or folder of its own, where a link to a release "
-                f"belongs. Move it away, then publish again."
-            )
-
-
 def _create(
-    path: Path,
-    *,
-    contents: ReleaseContents,
-    tables: Mapping[str, pl.DataFrame],
-    texts: Mapping[str, ReleaseText],
+    storage: ReleaseStorage, contents: ReleaseContents, texts: Mapping[str, ReleaseText]
 ) -> None:
-    """Write, read back, seal and rename into place; on any failure nothing is left."""
-    files = dict(contents.files)
-    files |= {n: (t if isinstance(t, str) else t(path)).encode() for n, t in texts.items()}
-    digests = {file: sha256(content) for file, content in files.items()}
-    files[CHECKSUMS_FILE] = checksum_lines(digests).encode()
-    staging = path.parent / f"{STAGING}{uuid.uuid4().hex}"
-    try:
-        staging.mkdir()
-        for file, content in files.items():
-            _write(staging / file, content)
-        _refuse_unlike(staging, files=files, tables=tables)
-        os.chmod(staging, staging.stat().st_mode & ~WRITE_BITS)
-        _flush_folder(staging)
-        os.rename(staging, path)
-    except BaseException:
-        # The first failure is the one to report; the next publication removes what stays.
-        with contextlib.suppress(OSError):
-            _remove(staging)
-        raise
-    _flush_folder(path.parent)
+    """Make the release, or finish the one of the same data that another began."""
+    name = contents.release_id
+    address = storage.address(name)
+    files = release_files(contents, texts=texts, address=address)
+    claimed = storage.claim(name, files[MANIFEST_FILE])
+    if claimed != files[MANIFEST_FILE]:
+        where = f"{address}/{MANIFEST_FILE}"
+        begun = read_manifest(as_text(claimed, where), where=where)
+        files = release_files(contents.dated_as(begun), texts=texts, address=address)
+        if claimed != files[MANIFEST_FILE]:
+            raise InputError(
+                f"{where} is that of an unfinished publication of "
+                f"{'the same data with other texts' if release_id(begun) == name else 'others'}. "
+                f"If nothing is publishing there, remove it and publish again; or wait until it "
+                f"counts as abandoned (abandoned_after_s)."
+            )
+    storage.create(name, files)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & ~WRITE_BITS)
-        os.fsync(file.fileno())
+def _faults(storage: ReleaseStorage, release_id: str) -> list[str]:
+    return release_faults(
+        release_id,
+        files=storage.files(release_id),
+        read=lambda file: storage.read(release_id, file),
+    )
 
 
-def _refuse_unlike(
-    staging: Path, *, files: Mapping[str, bytes], tables: Mapping[str, pl.DataFrame]
-) -> None:
-    """Read everything back: the bytes are those meant, and the tables are equal to the given."""
-    unlike = [
-        f for f, content in files.items() if sha256((staging / f).read_bytes()) != sha256(content)
-    ]
-    for name, table in tables.items():
-        read = pl.read_parquet(BytesIO((staging / table_file(name)).read_bytes()))
-        if read.schema != table.schema or read.height != table.height or not read.equals(table):
-            unlike.append(table_file(name))
-    if unlike:
-        raise InputError(
-            f"{len(unlike)} files read back from {staging.parent} are not what was written: "
-            f"{', '.join(sorted(set(unlike)))}. Nothing was published. Check that disk, or set "
-            f"another releases_dir."
-        )
+def _pointer(year: int | None) -> str:
+    return LATEST if year is None else f"{LATEST}-{year:04d}"
 
 
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _year(release_id: str) -> int:
+    return int(release_id.partition("-")[0])
 
 
-def _move_link(link: Path, *, target: str) -> None:
-    """Point ``link`` to its sibling ``target`` in one step."""
-    if link.is_symlink() and os.readlink(link) == target:
-        return
-    new = link.parent / f"{STAGING}{uuid.uuid4().hex}"
-    try:
-        os.symlink(target, new)
-        os.rename(new, link)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            _remove(new)
-        raise
-    _flush_folder(link.parent)
+def _pointed(storage: ReleaseStorage, year: int) -> dict[str, str | None]:
+    return {name: storage.pointer(name) for name in (_pointer(year), LATEST)}
 
 
-def _faults(path: Path) -> list[str]:
-    """What is wrong with the release at ``path``, one sentence a file."""
-    if path.is_symlink() or not path.is_dir():
-        return [f"{path.name} is not a folder" if os.path.lexists(path) else "it is not there"]
-    try:
-        listed = read_checksums(_text_of(path / CHECKSUMS_FILE), where=CHECKSUMS_FILE)
-    except InputError as error:
-        return [str(error)]
-    present = {entry.name for entry in path.iterdir()} - {CHECKSUMS_FILE}
-    faults = [f"{name} was added" for name in sorted(present - set(listed))]
-    for file, digest in listed.items():
-        fault = _file_fault(path / file, digest=digest)
-        faults += [fault] if fault else []
-    return faults or _manifest_faults(path, listed)
+def _point(storage: ReleaseStorage, release_id: str) -> None:
+    for pointer, now in _pointed(storage, _year(release_id)).items():
+        if now != release_id:
+            storage.point(pointer, release_id)
 
 
-def _file_fault(file: Path, *, digest: str) -> str | None:
-    if not os.path.lexists(file):
-        return f"{file.name} is missing"
-    if file.is_symlink() or not file.is_file():
-        return f"{file.name} is not a plain file"
-    with file.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found == digest:
-        return None
-    return f"{file.name} was changed (sha256 {found[:12]}..., published as {digest[:12]}...)"
+def _is_pointed(storage: ReleaseStorage, release_id: str) -> Callable[[], bool]:
+    return lambda: release_id in _pointed(storage, _year(release_id)).values()
 
 
-def _manifest_faults(path: Path, listed: Mapping[str, str]) -> list[str]:
-    """Whether the manifest, the tables and the id agree, once all digests do."""
-    needed = {MANIFEST_FILE, DICTIONARY_FILE} - set(listed)
-    if needed:
-        return [f"{file} is not in {CHECKSUMS_FILE}" for file in sorted(needed)]
-    try:
-        manifest = read_manifest(_text_of(path / MANIFEST_FILE), where=MANIFEST_FILE)
-    except InputError as error:
-        return [str(error)]
-    faults = []
-    for table in manifest.tables:
-        if listed.get(table.file) != table.sha256:
-            faults.append(f"{table.file} is not the file that {MANIFEST_FILE} names")
-        elif _shape(path / table.file) != (table.rows, table.columns):
-            faults.append(f"{table.file} has not the rows and columns that {MANIFEST_FILE} says")
-    data = [*(table.file for table in manifest.tables), DICTIONARY_FILE]
-    if not faults and release_id(manifest, digests={f: listed[f] for f in data}) != path.name:
-        faults.append(f"{MANIFEST_FILE} and the data files give another id than {path.name}")
-    return faults
+def _sizes(storage: ReleaseStorage, release_id: str) -> dict[str, int]:
+    return {file: size or 0 for file, size in storage.files(release_id).items()}
 
 
-def _shape(file: Path) -> tuple[int, int]:
-    lazy = pl.scan_parquet(file, glob=False)
-    return lazy.select(pl.len()).collect().item(), len(lazy.collect_schema())
+def _listed_release(storage: ReleaseStorage, release_id: str) -> ListedRelease:
+    sizes = _sizes(storage, release_id)
+    if not sizes:
+        raise FileNotFoundError(storage.address(release_id))
+    content = storage.read(release_id, MANIFEST_FILE) if MANIFEST_FILE in sizes else b""
+    outline = read_outline(content)
+    pointed = _pointed(storage, _year(release_id))
+    return ListedRelease(
+        release_id=release_id,
+        year=_year(release_id),
+        created_at=outline.created_at if outline else None,
+        schema_version=outline.schema_version if outline else None,
+        bytes=sum(sizes.values()),
+        pointers=tuple(name for name, target in sorted(pointed.items()) if target == release_id),
+    )
 
 
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} is missing. Restore the release from a copy, or remove its folder and publish "
-            f"again."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text (byte {error.start} is not UTF-8).") from error
+def _age(release: ListedRelease) -> tuple[float, str]:
+    """The newest is the least; one without a time comes last."""
+    at = release.created_at
+    return (-at.timestamp() if at else float("inf"), release.release_id)

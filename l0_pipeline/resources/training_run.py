@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from l0_pipeline.settings import BUDGET, MAX_WEIGHT_RATIO, SEED
+from l0_pipeline.settings import BUDGET, MAX_WEIGHT_RATIO, SEED, WHOLE_FILE_PENALTY
 
 if TYPE_CHECKING:
     from l0.survey import GatedFitSettings, GradualPruningSettings, RefitSettings
@@ -108,6 +108,13 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         description=(
             "Kullback-Leibler penalty of the refit; chosen on fitted targets set aside if null."
         ),
+    )
+
+    whole_file_penalty: float = Field(
+        default=WHOLE_FILE_PENALTY,
+        ge=0,
+        le=100,
+        description="Kullback-Leibler penalty when all households are calibrated, none left out.",
     )
 
     max_weight_ratio: float | None = Field(

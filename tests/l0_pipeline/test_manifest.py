@@ -25,14 +25,18 @@ from l0_pipeline.logic.release.manifest import (
     Settings,
     TableRecord,
     build_manifest,
+    file_records,
     manifest_text,
     read_manifest,
+    read_outline,
     release_id,
 )
 from l0_pipeline.logic.release.names import (
+    checked_file_name,
     checked_release_id,
     checked_table_name,
     checked_text_name,
+    refuse_clashing_names,
 )
 from l0_pipeline.logic.release.quality import FitQuality, ReleaseQuality
 from l0_pipeline.logic.release.summary import summary_text
@@ -100,7 +104,8 @@ DESCRIPTION = TableDescription(
 
 
 def manifest(draft: ManifestDraft = DRAFT, *, created_at: datetime = NOON) -> Manifest:
-    return build_manifest(draft, tables=[TABLE], created_at=created_at)
+    files = file_records({"data_dictionary.csv": b"", "taxcalc/cps.csv.gz": b"\x1f\x8b"})
+    return build_manifest(draft, tables=[TABLE], files=files, created_at=created_at)
 
 
 def test_a_manifest_read_back_is_the_manifest_written():
@@ -109,7 +114,7 @@ def test_a_manifest_read_back_is_the_manifest_written():
 
 def test_the_tables_of_a_manifest_are_in_the_order_of_their_files():
     other = TABLE.model_copy(update={"file": "a.parquet"})
-    built = build_manifest(DRAFT, tables=[TABLE, other], created_at=NOON)
+    built = build_manifest(DRAFT, tables=[TABLE, other], files=[], created_at=NOON)
     assert [table.file for table in built.tables] == ["a.parquet", "households.parquet"]
 
 
@@ -132,12 +137,12 @@ def test_a_missing_package_version_is_named():
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        (2, "schema version 2, newer than 1"),
-        (0, "schema version 0, older than 1"),
+        (3, "schema version 3, newer than 2"),
+        (1, "schema version 1, older than 2"),
         (None, "schema_version is None"),
-        ("1", "schema_version is '1'"),
+        ("2", "schema_version is '2'"),
         (True, "schema_version is True"),
-        (1.0, "schema_version is 1.0"),
+        (2.0, "schema_version is 2.0"),
     ],
 )
 def test_a_manifest_of_another_schema_version_is_refused(version, message):
@@ -151,7 +156,7 @@ def test_a_manifest_of_another_schema_version_is_refused(version, message):
     [
         ("{", "is not JSON"),
         ("[]", "holds a list"),
-        ('{"schema_version": 1}', "fields are not as schema version 1"),
+        ('{"schema_version": 2}', "fields are not as schema version 2"),
     ],
 )
 def test_a_text_that_is_no_manifest_is_refused(text, message):
@@ -165,23 +170,55 @@ def test_an_unknown_field_of_a_manifest_is_named():
         read_manifest(json.dumps(content), where="manifest.json")
 
 
-def test_the_id_does_not_depend_on_the_time_or_on_the_order_of_files_and_settings():
+def test_the_id_does_not_depend_on_the_time_the_texts_the_comparison_or_the_order_of_settings():
     turned = DRAFT.model_copy(update={"packages": dict(reversed(DRAFT.packages.items()))})
-    later = manifest(turned, created_at=NOON + timedelta(days=1))
-    first = release_id(manifest(), digests=DIGESTS)
-    assert release_id(later, digests=dict(reversed(DIGESTS.items()))) == first
-    assert checked_release_id(first) == first
+    later = manifest(turned, created_at=NOON + timedelta(days=1)).model_copy(
+        update={"compared_with": "2022-0123456789ab", "texts": file_records({"a.txt": b"text"})}
+    )
+    assert release_id(later) == release_id(manifest())
+    assert checked_release_id(release_id(later)) == release_id(later)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"title": "Other"}, {"code_version": "2"}])
 def test_the_id_changes_with_the_manifest(change):
-    changed = manifest(DRAFT.model_copy(update=change))
-    assert release_id(changed, digests=DIGESTS) != release_id(manifest(), digests=DIGESTS)
+    assert release_id(manifest(DRAFT.model_copy(update=change))) != release_id(manifest())
 
 
-def test_the_id_changes_with_the_bytes_of_a_data_file():
-    changed = DIGESTS | {"data_dictionary.csv": sha256(b"another")}
-    assert release_id(manifest(), digests=changed) != release_id(manifest(), digests=DIGESTS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tables": (TABLE.model_copy(update={"sha256": sha256(b"another")}),)},
+        {"files": file_records({"data_dictionary.csv": b"another", "taxcalc/cps.csv.gz": b""})},
+        {"files": ()},
+    ],
+    ids=["table", "file", "no files"],
+)
+def test_the_id_changes_with_the_bytes_of_a_data_file(change):
+    assert release_id(manifest().model_copy(update=change)) != release_id(manifest())
+
+
+def test_a_manifest_has_the_digest_of_every_table_file_and_text():
+    built = manifest().model_copy(update={"texts": file_records({"a.txt": b"text"})})
+    assert built.digests() == {
+        "households.parquet": DIGEST,
+        "data_dictionary.csv": sha256(b""),
+        "taxcalc/cps.csv.gz": sha256(b"\x1f\x8b"),
+        "a.txt": sha256(b"text"),
+    }
+
+
+def test_a_manifest_of_any_version_tells_its_version_and_time():
+    content = json.loads(manifest_text(manifest())) | {"schema_version": 1, "more": 1}
+    outline = read_outline(json.dumps(content))
+    assert (outline.schema_version, outline.created_at) == (1, NOON)
+    assert read_outline("{") is None
+    assert read_outline(b"\xff") is None
+
+
+def test_what_the_manifest_is_compared_with_is_a_release_id():
+    content = json.loads(manifest_text(manifest())) | {"compared_with": "../2022-0123456789ab"}
+    with pytest.raises(InputError, match="compared_with"):
+        read_manifest(json.dumps(content), where="manifest.json")
 
 
 def test_equal_tables_give_the_same_bytes_however_they_are_held_in_memory():
@@ -204,7 +241,7 @@ def test_a_column_without_stable_bytes_is_refused(column):
 
 def test_a_release_without_tables_is_refused():
     with pytest.raises(InputError, match="at least one table"):
-        release_contents({}, draft=DRAFT, dictionary=pl.DataFrame(), created_at=NOON)
+        release_contents({}, draft=DRAFT, dictionary=pl.DataFrame(), files={}, created_at=NOON)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +258,10 @@ def test_a_text_that_cannot_name_a_table_is_refused(name):
         checked_table_name(name)
 
 
-@pytest.mark.parametrize("name", ["../a.txt", "summary", "a.parquet", "SHA256SUMS", ".a.txt"])
+BAD_NAMES = ["../a.txt", "a/../b.txt", "a/b/c.txt", "/a.txt", "A/b.txt", "summary", "SHA256SUMS"]
+
+
+@pytest.mark.parametrize("name", [*BAD_NAMES, ".a.txt", "a.parquet", "a.csv.gz", "a.h5", "a.txt\n"])
 def test_a_text_that_cannot_name_a_text_is_refused(name):
     with pytest.raises(InputError, match="cannot name a text"):
         checked_text_name(name)
@@ -231,6 +271,31 @@ def test_a_text_that_cannot_name_a_text_is_refused(name):
 def test_a_text_cannot_take_the_name_of_a_file_of_the_release(name):
     with pytest.raises(InputError, match="give the text another name"):
         checked_text_name(name)
+
+
+@pytest.mark.parametrize("name", [*BAD_NAMES, ".a.csv", "a.gz", "a.csv.gz.h5", "a.py"])
+def test_a_text_that_cannot_name_a_file_is_refused(name):
+    with pytest.raises(InputError, match="cannot name a file"):
+        checked_file_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["taxcalc/cps.csv.gz", "policyengine/cps_2022.h5", "a.json", "a.csv", "t/a.parquet"]
+)
+def test_a_data_file_may_lie_in_one_folder(name):
+    assert checked_file_name(name) == name
+
+
+def test_a_file_of_the_release_itself_is_no_name_for_another():
+    for name in ("manifest.json", "data_dictionary.csv"):
+        with pytest.raises(InputError, match="give the file another name"):
+            checked_file_name(name)
+
+
+def test_no_two_files_of_a_release_have_one_name():
+    refuse_clashing_names(tables=["a"], files=["b.csv", "a/a.csv"], texts=["a.csv"])
+    with pytest.raises(InputError, match=r"2 names .*: a\.parquet, b\.csv"):
+        refuse_clashing_names(tables=["a"], files=["b.csv", "a.parquet"], texts=["b.csv"])
 
 
 def test_checksums_read_back_are_those_written_and_sorted():
@@ -244,6 +309,7 @@ def test_checksums_read_back_are_those_written_and_sorted():
         ("", "is empty"),
         ("abc  a.txt\n", "line 1"),
         (f"{DIGEST}  ../a.txt\n", "line 1"),
+        (f"{DIGEST}  a/b/c.txt\n", "line 1"),
         (f"{DIGEST}  a.txt\n{DIGEST}  a.txt\n", "line 2: a.txt is listed twice"),
     ],
 )

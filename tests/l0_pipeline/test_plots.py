@@ -12,7 +12,9 @@ from PIL import Image
 
 from l0_pipeline import evidence
 from l0_pipeline.logic import plots
+from l0_pipeline.logic.report.areas import AREAS
 from l0_pipeline.logic.tables import HISTORY_COLUMNS
+from tests.l0_pipeline import report_tables
 
 BYTES = (2_000, 60_000)
 LABELS = {name: f"by {name}" for name in ("design", "random", "gates", "released")}
@@ -47,6 +49,13 @@ FAMILIES = pl.DataFrame(
         "fitted_median_error": _RANDOM.uniform(0, 0.1, 48),
         "held_out_median_error": [None, *_RANDOM.uniform(0, 0.5, 47)],
     }
+)
+_RELEASE = report_tables.required() | report_tables.optional() | report_tables.compared()
+TARGETS, REFORMS = _RELEASE["target_fit"], _RELEASE["reform_study"]
+GROUPS, SIZES = _RELEASE["reform_groups"], _RELEASE["size_frontier"]
+SHARES = _RELEASE["untargeted"].with_columns(name=pl.format("{}: {}", "variable", "category"))
+CLASSES = pl.DataFrame(
+    {"group": ["low", "high"], "share_households": [0.4, 0.6], "share_weight": [0.7, 0.3]}
 )
 _MEDIANS = ("fitted_median_error", "held_out_median_error")
 _WEIGHTS = pl.Series(_RANDOM.lognormal(7, 1, 20_000))
@@ -103,7 +112,56 @@ PLOTS: dict[str, Callable[[], Figure]] = {
     "bars, one row": lambda: _bars(FAMILIES.head(1)),
     "bars, no rows": lambda: _bars(FAMILIES.clear()),
     "bars, all zero": lambda: _bars(FAMILIES.with_columns(**dict.fromkeys(ROLES, pl.lit(0)))),
+    "bars, a formula in a name": lambda: _bars(
+        FAMILIES.head(1).with_columns(family=pl.lit("$\\frac{$"))
+    ),
+    "training, loss alone": lambda: plots.training(HISTORY, ("loss",)),
+    "errors, fitted alone": lambda: plots.errors(FIT, LABELS, ("fitted",)),
+    "errors by level": lambda: plots.errors_by_level(TARGETS),
+    "errors by level, nothing": lambda: plots.errors_by_level(TARGETS.clear()),
+    "cumulative": lambda: plots.cumulative_by_family(TARGETS, level="states", role="fitted"),
+    "cumulative, nothing": lambda: plots.cumulative_by_family(
+        TARGETS.clear(), level="nation", role="held_out"
+    ),
+    "estimates": lambda: _estimates(TARGETS),
+    "estimates, nothing": lambda: _estimates(TARGETS.clear()),
+    "estimates, all zero": lambda: _estimates(
+        TARGETS.with_columns(value=pl.lit(0.0), released_estimate=pl.lit(0.0))
+    ),
+    "histogram, with quantiles": lambda: plots.histogram(
+        _WEIGHTS, title="Weights", xlabel="households", quantiles=True
+    ),
+    "lorenz": lambda: plots.lorenz({"released": _WEIGHTS, "design": _WEIGHTS**2}),
+    "lorenz, nothing": lambda: plots.lorenz({"released": _WEIGHTS.clear()}),
+    "kept by state": lambda: plots.kept_by_state(_RELEASE["selection_design"]),
+    "map": lambda: plots.tile_map({6: 0.02, 48: 1.5, 50: None}, title="Error", percent=True),
+    "map, all zero": lambda: plots.tile_map({6: 0, 48: 0}, title="Households"),
+    "map, nothing": lambda: plots.tile_map({}, title="Households"),
+    "concentration": lambda: plots.concentration(CLASSES),
+    "concentration, nothing": lambda: plots.concentration(CLASSES.clear()),
+    "frontier": lambda: plots.frontier(SIZES),
+    "frontier, nothing held out": lambda: plots.frontier(
+        SIZES.with_columns(held_out_error=pl.lit(None, pl.Float64))
+    ),
+    "comparison": lambda: plots.comparison(_RELEASE["comparison_targets"]),
+    "comparison, nothing": lambda: plots.comparison(_RELEASE["comparison_targets"].clear()),
+    "untargeted": lambda: plots.untargeted(SHARES),
+    "standard errors": lambda: plots.standard_errors(
+        pl.DataFrame({"family": ["a", "b"], "fitted_median": [0.1, None],
+                      "held_out_median": [0.2, None]})
+    ),
+    "carriers": lambda: plots.carriers(_RELEASE["household_reasons"]),
+    "reforms": lambda: plots.reform_effects(REFORMS),
+    "reforms, one without effect": lambda: plots.reform_effects(
+        REFORMS.head(1).with_columns(error=pl.lit(None, pl.Float64), effect_whole=pl.lit(0.0))
+    ),
+    "reform by decile": lambda: plots.reform_deciles(GROUPS, reform=report_tables.REFORMS[0]),
+    "reform by decile, nothing": lambda: plots.reform_deciles(GROUPS, reform="another"),
 }  # fmt: skip
+
+
+def _estimates(fit: pl.DataFrame) -> Figure:
+    return plots.estimates(fit, weights="released", role="fitted", title="Fitted")
 
 
 def _png(figure: Figure) -> bytes:
@@ -174,3 +232,67 @@ def test_the_largest_families_come_first_and_at_most_25():
 def test_a_table_keeps_four_digits_and_leaves_blanks_where_there_is_nothing():
     records = evidence.table(pl.DataFrame({"a": [1.23456, None], "b": [7, 8]})).records
     assert [record.data for record in records] == [{"a": 1.235, "b": 7}, {"a": "", "b": 8}]
+
+
+def test_every_state_is_one_tile_with_its_postal_code():
+    assert len(AREAS) == 51
+    for fact in ("fips", "postal", "name"):
+        assert len({getattr(area, fact) for area in AREAS}) == 51
+    assert len({(area.row, area.column) for area in AREAS}) == 51
+    axes = plots.tile_map({area.fips: 1.0 for area in AREAS}, title="One").axes[0]
+    texts = [text.get_text() for text in axes.texts]
+    assert [text for text in texts if text != "1"] == [area.postal for area in AREAS]
+    assert len(axes.patches) == 51
+
+
+def test_bars_of_states_are_named_by_postal_codes():
+    axes = plots.kept_by_state(_RELEASE["selection_design"]).axes[0]
+    assert {label.get_text() for label in axes.get_yticklabels()} == {a.postal for a in AREAS}
+
+
+def test_a_code_that_is_no_state_stays_as_it_is():
+    table = pl.DataFrame({"state": ["06", "72", "US"]})
+    assert table.select(plots.postal("state")).to_series().to_list() == ["CA", "72", "US"]
+
+
+def test_estimates_of_another_sign_lie_on_the_edge_and_losses_are_triangles():
+    table = TARGETS.head(3).with_columns(
+        role=pl.lit("fitted"),
+        value=pl.Series([-2e6, 1e6, 0.0]),
+        released_estimate=pl.Series([-1e6, -1e6, 5e5]),
+    )
+    axes = _estimates(table).axes[0]
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    low = axes.get_xlim()[0]
+    assert drawn["below zero"] == [[2e6, 1e6]]
+    assert drawn["a zero, or the other sign"] == [[1e6, low], [low, 5e5]]
+
+
+def test_a_lorenz_curve_of_equal_weights_is_the_diagonal():
+    line = plots.lorenz({"equal": pl.Series([2.0] * 1_000)}).axes[0].get_lines()[1]
+    assert np.allclose(line.get_xdata(), line.get_ydata())
+
+
+def test_cumulative_shares_rise_to_the_share_within_the_largest_error():
+    shares = plots.shares_within(TARGETS, role="fitted")
+    rows = shares.select(str(limit) for limit in plots.WITHIN).to_numpy()
+    assert (np.diff(rows) >= 0).all()
+    fitted = TARGETS.filter(role="fitted")
+    assert shares["targets"].sum() == len(fitted)
+    within = (fitted["released_error"].abs() <= 0.1).sum()
+    assert (shares["0.1"] * shares["targets"]).sum() == pytest.approx(within)
+
+
+def test_ink_is_readable_on_every_shade_of_a_map():
+    def luminance(colour: tuple[float, ...]) -> float:
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    axes = plots.tile_map({area.fips: i / 50 for i, area in enumerate(AREAS)}, title="Shades").axes[
+        0
+    ]
+    inks = [text.get_color() for text in axes.texts][::2]
+    for ink, tile in zip(inks, axes.patches, strict=True):
+        back = luminance(tile.get_facecolor())
+        front = 1.0 if ink == "white" else 0.0
+        assert (max(front, back) + 0.05) / (min(front, back) + 0.05) >= 4.5

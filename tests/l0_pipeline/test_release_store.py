@@ -17,32 +17,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from toy_release import NOON, dictionary_of, draft, publish, store, tables
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.release.checksums import checksum_lines, sha256
-from l0_pipeline.logic.release.dictionary import TableDescription, data_dictionary
-from l0_pipeline.logic.release.licence import licence_of
 from l0_pipeline.logic.release.manifest import (
     PACKAGES,
-    InputFiles,
-    ManifestDraft,
-    Settings,
     manifest_text,
 )
-from l0_pipeline.resources.release_store import (
-    PublishedRelease,
-    ReleaseStore,
-    installed_versions,
-)
+from l0_pipeline.resources.release_store import PublishedRelease, installed_versions
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-DIGEST = sha256(b"anything")
 STEPS = ("mkdir", "fchmod", "fsync", "chmod", "rename", "symlink")  # functions of os that publish
 FIRST_TO_FAIL = 2  # the first is the mkdir of the folder of releases, which may be there
 STEPS_IN_PLACE = 7  # flush the folder; then for two links: make, rename, flush
@@ -55,65 +44,8 @@ KILL_AT = (  # (function of os, its how-manieth call)
 )
 
 
-@dataclass(frozen=True)
-class Described:
-    name: str
-    dtype: object
-    unit: str | None
-    description: str
-
-
-def tables(rows: int = 3) -> dict[str, pl.DataFrame]:
-    numbers = list(range(1, rows + 1))
-    weights = pl.DataFrame({"household_id": numbers, "weight": [x * 0.1 for x in numbers]})
-    return {"households": weights, "weights": weights}
-
-
-def draft(*, seed: int = 0, year: int = 2022) -> ManifestDraft:
-    return ManifestDraft(
-        year=year,
-        title="Sparse CPS dataset",
-        source=InputFiles(name="taxcalc", digest=DIGEST, files={"cps.csv.gz": DIGEST}),
-        figures=InputFiles(name="figures", digest=DIGEST, files={"population.csv": DIGEST}),
-        settings=Settings(training={"epochs": 10}, targets={}, selection={}, check_limits={}),
-        seed=seed,
-        packages=dict.fromkeys(PACKAGES, "1.0"),
-        code_version="1",
-        quality={"fitted_median_error": 0.03},
-        licence=licence_of("taxcalc"),
-    )
-
-
-def dictionary_of(given: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    columns = [
-        Described("household_id", pl.Int64, None, "Key of the household"),
-        Described("weight", pl.Float64, "households", "Calibrated weight"),
-    ]
-    described = TableDescription(columns=columns, source="Current Population Survey")
-    return data_dictionary(given, descriptions=dict.fromkeys(given, described))
-
-
-def publish(
-    folder: Path,
-    *,
-    seed: int = 0,
-    year: int = 2022,
-    rows: int = 3,
-    timeout_s: float = 30,
-    created_at: datetime = NOON,
-) -> PublishedRelease:
-    given = tables(rows)
-    return ReleaseStore(releases_dir=str(folder), lock_timeout_s=timeout_s).publish(
-        given,
-        draft=draft(seed=seed, year=year),
-        dictionary=dictionary_of(given),
-        texts={"summary.txt": lambda path: f"Release {path.name}\n", "report.md": "# Report\n"},
-        created_at=created_at,
-    )
-
-
-def store(folder: Path) -> ReleaseStore:
-    return ReleaseStore(releases_dir=str(folder))
+def path_of(release: PublishedRelease) -> Path:
+    return Path(release.address)
 
 
 def rubbish(folder: Path) -> list[str]:
@@ -121,7 +53,8 @@ def rubbish(folder: Path) -> list[str]:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def unsealed(path: Path) -> Path:
@@ -170,17 +103,22 @@ def steps_of_a_publication(folder: Path) -> int:
 
 def test_a_release_holds_its_tables_texts_manifest_dictionary_and_checksums(tmp_path):
     release = publish(tmp_path)
-    assert sorted(snapshot(release.path)) == [
+    assert sorted(snapshot(path_of(release))) == [
         "SHA256SUMS",
+        "data.h5",
         "data_dictionary.csv",
+        "evidence/fit.svg",
         "households.parquet",
         "manifest.json",
         "report.md",
         "summary.txt",
+        "taxcalc/cps.csv.gz",
+        "taxcalc/variables.json",
         "weights.parquet",
     ]
-    assert pl.read_parquet(release.path / "weights.parquet").equals(tables()["weights"])
-    assert (release.path / "summary.txt").read_text() == f"Release {release.release_id}\n"
+    assert pl.read_parquet(path_of(release) / "weights.parquet").equals(tables()["weights"])
+    summary = f"Release {release.release_id} at 2026-01-01 12:00:00+00:00 after None\n"
+    assert (path_of(release) / "summary.txt").read_text() == summary
     assert rubbish(tmp_path) == []
 
 
@@ -188,7 +126,7 @@ def test_sha256sum_itself_confirms_a_release(tmp_path):
     if shutil.which("sha256sum") is None:
         pytest.skip("sha256sum is not installed here")
     done = subprocess.run(
-        ["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=publish(tmp_path).path, check=False
+        ["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=publish(tmp_path).address, check=False
     )
     assert done.returncode == 0
 
@@ -196,31 +134,31 @@ def test_sha256sum_itself_confirms_a_release(tmp_path):
 def test_the_same_input_gives_the_same_id_and_the_same_bytes_anywhere(tmp_path):
     here, there = publish(tmp_path / "a"), publish(tmp_path / "b")
     assert here.release_id == there.release_id
-    assert snapshot(here.path) == snapshot(there.path)
+    assert snapshot(path_of(here)) == snapshot(path_of(there))
 
 
 def test_publishing_the_same_again_changes_nothing_but_latest(tmp_path):
     first, second = publish(tmp_path), publish(tmp_path, seed=1)
-    before = snapshot(first.path)
+    before = snapshot(path_of(first))
     again = publish(tmp_path, created_at=NOON + timedelta(days=1))
     assert (first.created, second.created, again.created) == (True, True, False)
-    assert again.path == first.path
-    assert snapshot(first.path) == before
-    assert store(tmp_path).latest() == first.path
+    assert again.address == first.address
+    assert snapshot(path_of(first)) == before
+    assert store(tmp_path).latest() == first.release_id
 
 
 def test_latest_is_of_all_years_or_of_one(tmp_path):
     assert store(tmp_path).latest() is None
     older, newer = publish(tmp_path, year=2023), publish(tmp_path, year=2021)
-    assert store(tmp_path).latest() == newer.path
-    assert store(tmp_path).latest(2023) == older.path
+    assert store(tmp_path).latest() == newer.release_id
+    assert store(tmp_path).latest(2023) == older.release_id
     assert store(tmp_path).latest(2022) is None
     assert os.readlink(tmp_path / "latest") == newer.release_id
 
 
 def test_a_release_has_no_write_bit_and_can_still_be_removed_as_documented(tmp_path):
     release = publish(tmp_path)
-    paths = [release.path, *release.path.iterdir()]
+    paths = [path_of(release), *path_of(release).rglob("*")]
     assert [oct(p.stat().st_mode) for p in paths if p.stat().st_mode & 0o222] == []
     subprocess.run(["chmod", "-R", "u+w", str(tmp_path)], check=True)
     shutil.rmtree(tmp_path)
@@ -246,12 +184,12 @@ def test_stopped_at_any_step_latest_names_a_whole_release_and_no_rubbish_stays(t
         with pytest.raises(type(error)), watched(failing_at(step, error)):
             publish(folder, seed=1)
         latest = store(folder).latest()
-        assert (latest == first.path) == (step < steps)
-        store(folder).verify(latest.name)
+        assert (latest == first.release_id) == (step < steps)
+        store(folder).verify(latest)
         store(folder).verify(first.release_id)
         assert rubbish(folder) == []
         second = publish(folder, seed=1)
-        assert store(folder).latest() == second.path
+        assert store(folder).latest() == second.release_id
 
 
 @pytest.mark.parametrize(
@@ -267,7 +205,7 @@ def test_a_refusing_disk_is_one_clear_error_at_every_step(tmp_path, number, word
     steps = steps_of_a_publication(tmp_path / "counting")
     folder = tmp_path / "releases"
     first = publish(folder)
-    before = snapshot(first.path)
+    before = snapshot(path_of(first))
     for step in range(FIRST_TO_FAIL, steps - STEPS_IN_PLACE + 1):
         error = OSError(number, os.strerror(number))
         with (
@@ -281,8 +219,8 @@ def test_a_refusing_disk_is_one_clear_error_at_every_step(tmp_path, number, word
             "latest-2022",
             first.release_id,
         }
-        assert store(folder).latest() == first.path
-        assert snapshot(first.path) == before
+        assert store(folder).latest() == first.release_id
+        assert snapshot(path_of(first)) == before
         assert rubbish(folder) == []
 
 
@@ -298,9 +236,9 @@ def test_a_disk_that_fills_while_latest_moves_leaves_both_releases_whole(tmp_pat
         watched(full_at_a_link),
     ):
         publish(tmp_path, seed=1)
-    assert store(tmp_path).latest() == first.path
+    assert store(tmp_path).latest() == first.release_id
     assert publish(tmp_path, seed=1).created is False
-    assert store(tmp_path).latest() != first.path
+    assert store(tmp_path).latest() != first.release_id
 
 
 @contextmanager
@@ -322,9 +260,21 @@ def test_a_disk_that_is_really_full_leaves_the_earlier_release_and_no_rubbish(tm
         first = publish(folder)
         with pytest.raises(InputError, match="the disk is full"):
             publish(folder, rows=100_000)
-        assert store(folder).latest() == first.path
+        assert store(folder).latest() == first.release_id
         store(folder).verify(first.release_id)
         assert rubbish(folder) == []
+
+
+def test_a_place_that_is_really_read_only_can_be_read_and_not_published_to(tmp_path):
+    with small_disk(tmp_path / "disk"):
+        folder = tmp_path / "disk" / "releases"
+        first = publish(folder)
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True)
+        with pytest.raises(InputError, match="the file system is read-only"):
+            publish(folder, seed=1)
+        with pytest.raises(InputError, match="the file system is read-only"):
+            store(folder).rollback(first.release_id)
+        store(folder).verify(store(folder).latest())
 
 
 def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch):
@@ -352,14 +302,38 @@ def test_bytes_that_come_back_changed_are_never_published(tmp_path, monkeypatch)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-def test_a_changed_byte_is_found_and_named(tmp_path):
+def test_a_changed_byte_in_any_file_is_found_and_named(tmp_path):
     release = publish(tmp_path)
-    file = unsealed(release.path / "weights.parquet")
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(InputError, match=r"1 fault.*weights\.parquet was changed"):
+    files = snapshot(path_of(release))
+    assert len(files) == 11
+    for name, content in files.items():
+        file = unsealed(path_of(release) / name)
+        changed = bytearray(content)
+        changed[len(changed) // 2] ^= 1
+        file.write_bytes(changed)
+        words = "was changed" if name == "SHA256SUMS" else f"{name} was changed"
+        with pytest.raises(InputError, match=f"fails verification, .*{words}"):
+            store(tmp_path).verify(release.release_id)
+        file.write_bytes(content)
         store(tmp_path).verify(release.release_id)
+
+
+def test_a_missing_file_and_an_added_one_are_found_and_named_whichever_it_is(tmp_path):
+    release = publish(tmp_path)
+    for name, content in snapshot(path_of(release)).items():
+        file = unsealed(path_of(release) / name)
+        file.unlink()
+        with pytest.raises(InputError, match=f"fails verification, .*{name} is missing"):
+            store(tmp_path).verify(release.release_id)
+        file.write_bytes(content)
+    for name in ("more.txt", "taxcalc/more.csv", "deep/er/more.csv"):
+        file = path_of(release) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.chmod(0o755)
+        file.touch()
+        with pytest.raises(InputError, match=f"fails verification, .*{name} was added"):
+            store(tmp_path).verify(release.release_id)
+        file.unlink()
 
 
 @pytest.mark.parametrize(
@@ -382,23 +356,23 @@ def test_a_changed_byte_is_found_and_named(tmp_path):
 def test_a_harmed_release_is_found_and_not_published_over(tmp_path, harm, words):
     release = publish(tmp_path)
     other = publish(tmp_path, seed=1)
-    harm(release.path)
+    harm(path_of(release))
     with pytest.raises(InputError, match=words):
         store(tmp_path).verify(release.release_id)
     with pytest.raises(InputError, match=f"{words}.*rm -r .*publish again"):
         publish(tmp_path)
-    assert store(tmp_path).latest() == other.path
+    assert store(tmp_path).latest() == other.release_id
 
 
 def forged(release: PublishedRelease, file: str, content: bytes) -> None:
     """Change a file and its line of SHA256SUMS with it."""
-    unsealed(release.path / file).write_bytes(content)
-    kept = [path for path in release.path.iterdir() if path.name != "SHA256SUMS"]
-    lines = checksum_lines({path.name: sha256(path.read_bytes()) for path in kept})
-    unsealed(release.path / "SHA256SUMS").write_text(lines)
+    folder = path_of(release)
+    unsealed(folder / file).write_bytes(content)
+    digests = {name: sha256(c) for name, c in snapshot(folder).items() if name != "SHA256SUMS"}
+    unsealed(folder / "SHA256SUMS").write_text(checksum_lines(digests))
 
 
-def test_a_forged_table_or_manifest_does_not_pass_for_the_release(tmp_path):
+def test_a_forged_file_or_manifest_does_not_pass_for_the_release(tmp_path):
     release = publish(tmp_path)
     manifest = store(tmp_path).read_manifest(release.release_id)
     forged(
@@ -406,17 +380,16 @@ def test_a_forged_table_or_manifest_does_not_pass_for_the_release(tmp_path):
     )
     with pytest.raises(InputError, match="give another id than"):
         store(tmp_path).verify(release.release_id)
-    forged(release, "households.parquet", b"PAR1")
-    with pytest.raises(
-        InputError, match=r"households\.parquet is not the file that manifest\.json"
-    ):
-        store(tmp_path).verify(release.release_id)
+    for file in ("households.parquet", "taxcalc/cps.csv.gz", "summary.txt", "data_dictionary.csv"):
+        forged(release, file, b"PAR1")
+        with pytest.raises(InputError, match=f"{file} is not the file that manifest"):
+            store(tmp_path).verify(release.release_id)
 
 
-@pytest.mark.parametrize(("version", "words"), [(2, "newer than 1"), (0, "older than 1")])
+@pytest.mark.parametrize(("version", "words"), [(3, "newer than 2"), (1, "older than 2")])
 def test_a_manifest_of_another_schema_version_is_refused(tmp_path, version, words):
     release = publish(tmp_path)
-    file = unsealed(release.path / "manifest.json")
+    file = unsealed(path_of(release) / "manifest.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"schema_version": version}))
     with pytest.raises(InputError, match=words):
         store(tmp_path).read_manifest(release.release_id)
@@ -432,7 +405,7 @@ def test_a_release_id_cannot_leave_the_folder(tmp_path, name):
 def test_a_release_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"2022-0123456789ab .*it is not there"):
         store(tmp_path).verify("2022-0123456789ab")
-    with pytest.raises(InputError, match=r"manifest\.json is missing"):
+    with pytest.raises(InputError, match=r"There is no release 2022-0123456789ab"):
         store(tmp_path).read_manifest("2022-0123456789ab")
 
 
@@ -488,7 +461,7 @@ def test_a_publisher_waits_no_longer_than_its_limit(tmp_path):
     with (tmp_path / ".lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(InputError, match=r"for 0\.1 seconds .*lock_timeout_s"):
-            publish(tmp_path, seed=1, timeout_s=0.1)
+            publish(tmp_path, seed=1, lock_timeout_s=0.1)
     assert publish(tmp_path, seed=1).created
 
 
@@ -515,28 +488,28 @@ def test_publishers_at_once_each_get_a_whole_release_and_equal_ones_share_it(tmp
     assert sorted(r["created"] for r in results[:2]) == [False, True]
     for result in results:
         store(tmp_path).verify(result["release_id"])
-    assert store(tmp_path).latest().name in {result["release_id"] for result in results}
+    assert store(tmp_path).latest() in {result["release_id"] for result in results}
     assert rubbish(tmp_path) == []
 
 
 def test_killed_at_any_moment_latest_names_a_whole_release_and_the_next_one_tidies(tmp_path):
     firsts = {step: publish(tmp_path / "-".join(map(str, step))) for step in KILL_AT}
-    running = {step: publisher(first.path.parent, 1, *step) for step, first in firsts.items()}
+    running = {step: publisher(path_of(first).parent, 1, *step) for step, first in firsts.items()}
     for step, process in running.items():
-        folder = firsts[step].path.parent
+        folder = path_of(firsts[step]).parent
         assert line_of(process) == "stopped"
         left = rubbish(folder)
         with pytest.raises(InputError, match="Another process has been publishing"):
-            publish(folder, seed=1, timeout_s=0)
+            publish(folder, seed=1, lock_timeout_s=0)
         assert rubbish(folder) == left
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         assert process.returncode == -signal.SIGKILL
 
-        assert store(folder).latest() == firsts[step].path
+        assert store(folder).latest() == firsts[step].release_id
         store(folder).verify(firsts[step].release_id)
         second = publish(folder, seed=1)
-        assert store(folder).latest() == second.path
+        assert store(folder).latest() == second.release_id
         store(folder).verify(second.release_id)
         assert rubbish(folder) == []
 

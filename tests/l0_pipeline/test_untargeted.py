@@ -6,6 +6,7 @@ import pytest
 
 from l0.survey import CalibrationProblem, refit
 from l0.survey.refit import RefitSettings
+from l0_pipeline.logic.anchors import anchored
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.untargeted import drift, within_area_shares
 
@@ -63,8 +64,8 @@ def test_anchored_weights_return_to_the_surveys_shares_where_targets_leave_them_
     settings = RefitSettings(penalty=1e-3)
 
     def fitted(weight):
-        anchored = shares().anchored(problem, weight=weight)
-        return refit(anchored, range(8), reference=skewed, settings=settings).weights
+        held = anchored(problem, (shares().anchors(), weight))
+        return refit(held, range(8), reference=skewed, settings=settings).weights
 
     free, held = fitted(0.0), fitted(0.5)
     assert shares().distortion(free)["persons"] > 0.1
@@ -74,20 +75,20 @@ def test_anchored_weights_return_to_the_surveys_shares_where_targets_leave_them_
 
 def test_anchors_ask_for_shares_and_count_as_much_as_their_weight_says():
     problem = CalibrationProblem(np.ones((1, 8)), [16.0], DESIGN)
-    anchored = shares().anchored(problem, weight=0.25)
-    assert anchored.n_targets == 1 + 4
-    assert anchored.target_names[1] == "persons=1 in 1"
-    assert anchored.loss_weights[0] == pytest.approx(1 / 1.25)
+    held = anchored(problem, (shares().anchors(), 0.25))
+    assert held.n_targets == 1 + 4
+    assert held.target_names[1] == "persons=1 in 1"
+    assert held.loss_weights[0] == pytest.approx(1 / 1.25)
     weights = np.array([1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0])
     # half of the first state's two remaining households, over its four of the design
-    assert anchored.relative_errors(weights)[1:] == pytest.approx([0.25, -0.25, 0.0, 0.0])
+    assert held.relative_errors(weights)[1:] == pytest.approx([0.25, -0.25, 0.0, 0.0])
 
 
 def test_a_variable_that_never_varies_anchors_nothing():
     same = HOUSEHOLDS.with_columns(persons=pl.lit(1, pl.Int64))
     problem = CalibrationProblem(np.ones((1, 8)), [16.0], DESIGN)
     found = within_area_shares(same, ["persons"], design_weights=DESIGN)
-    assert found.anchored(problem, weight=0.1) is problem
+    assert anchored(problem, (found.anchors(), 0.1)) is problem
 
 
 @pytest.mark.parametrize("variable", ["race", "vet_ben"])
@@ -112,4 +113,4 @@ def test_without_variables_there_is_nothing_to_anchor_or_to_distort():
     nothing = within_area_shares(HOUSEHOLDS, [], design_weights=DESIGN)
     problem = CalibrationProblem(np.ones((1, 8)), [16.0], DESIGN)
     assert nothing.distortion(DESIGN) == {}
-    assert nothing.anchored(problem, weight=0.1) is problem
+    assert anchored(problem, (nothing.anchors(), 0.1)) is problem

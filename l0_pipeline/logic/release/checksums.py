@@ -31,7 +31,7 @@ def read_checksums(text: str, *, where: str) -> dict[str, str]:
         if match is None or FILE_NAME.fullmatch(match[2]) is None:
             raise InputError(
                 f"{where}, line {number}: read {line[:100]!r}, but a line is a SHA-256 digest, two "
-                f"spaces and the plain name of a file of the release."
+                f"spaces and the name of a file of the release."
             )
         if match[2] in digests:
             raise InputError(f"{where}, line {number}: {match[2]} is listed twice.")

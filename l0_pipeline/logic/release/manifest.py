@@ -1,11 +1,12 @@
 """The manifest of a release: where every byte came from, under which settings, how good it is.
 
-Pure: it builds and reads the text of ``manifest.json`` and derives the release id. Files are
-written and read in ``l0_pipeline.resources.release_store``.
+It holds the digest of every file of the release but itself and SHA256SUMS. Pure: it builds and
+reads the text of ``manifest.json`` and derives the release id. Files are written and read in
+``l0_pipeline.resources.release_store``.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -21,15 +22,19 @@ from pydantic import (
 )
 
 from l0_pipeline.logic.errors import InputError
-from l0_pipeline.logic.release.checksums import checksum_lines, sha256
+from l0_pipeline.logic.release.checksums import sha256
 from l0_pipeline.logic.release.licence import Licence
-from l0_pipeline.logic.release.names import MANIFEST_FILE
+from l0_pipeline.logic.release.names import RELEASE_ID
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PACKAGES = ("dagster", "torch", "polars", "duckdb", "taxcalc", "numpy", "scipy", "python")
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(min_length=1)]
+ReleaseId = Annotated[str, Field(pattern=rf"^{RELEASE_ID.pattern}$")]
+
+# what a release is made of and when is told, but two builds that differ in no more are the same
+NO_PART_OF_THE_ID = {"created_at", "compared_with", "texts"}
 
 
 def _all_packages(versions: dict[str, str]) -> dict[str, str]:
@@ -69,10 +74,18 @@ class TableRecord(_Record):
     sha256: Sha256
 
 
+class FileRecord(_Record):
+    """One other file of the release as it was written."""
+
+    file: Text
+    bytes: int = Field(ge=0)
+    sha256: Sha256
+
+
 class ManifestDraft(_Record):
     """What is known of a release before its tables are written."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     year: int = Field(ge=1000, le=9999)
     title: Text
     source: InputFiles
@@ -89,19 +102,50 @@ class Manifest(ManifestDraft):
     """The whole manifest."""
 
     tables: tuple[TableRecord, ...] = Field(min_length=1)
+    files: tuple[FileRecord, ...]  # data that is no table: the dictionary, inputs of models
+    texts: tuple[FileRecord, ...]  # what people read: the summary, the report
+    created_at: AwareDatetime
+    compared_with: ReleaseId | None  # the release before, when there was one
+
+    def digests(self) -> dict[str, str]:
+        """File -> SHA-256 of every file of the release but the manifest and SHA256SUMS."""
+        digests = {table.file: table.sha256 for table in self.tables}
+        return digests | {file.file: file.sha256 for file in (*self.files, *self.texts)}
+
+
+class ManifestOutline(BaseModel):
+    """What a manifest of any schema version says."""
+
+    schema_version: int
     created_at: AwareDatetime
 
 
 def build_manifest(
-    draft: ManifestDraft, *, tables: Sequence[TableRecord], created_at: datetime
+    draft: ManifestDraft,
+    *,
+    tables: Iterable[TableRecord],
+    files: Iterable[FileRecord],
+    created_at: datetime,
+    compared_with: str | None = None,
 ) -> Manifest:
-    """``draft`` completed with its tables, in the order of their files."""
+    """``draft`` completed with its data, each in the order of their files, as yet without texts."""
     if created_at.tzinfo is None:
         raise InputError(f"created_at is {created_at}, without a time zone: give it one (UTC).")
     return Manifest(
         **{name: getattr(draft, name) for name in ManifestDraft.model_fields},
         tables=tuple(sorted(tables, key=lambda table: table.file)),
+        files=tuple(sorted(files, key=lambda file: file.file)),
+        texts=(),
         created_at=created_at.astimezone(UTC),
+        compared_with=compared_with,
+    )
+
+
+def file_records(contents: Mapping[str, bytes]) -> tuple[FileRecord, ...]:
+    """The records of files, in the order of their names."""
+    return tuple(
+        FileRecord(file=file, bytes=len(content), sha256=sha256(content))
+        for file, content in sorted(contents.items())
     )
 
 
@@ -131,15 +175,23 @@ def read_manifest(text: str, *, where: str) -> Manifest:
         ) from error
 
 
-def release_id(manifest: Manifest, *, digests: Mapping[str, str]) -> str:
-    """``<year>-<12 hex>`` from the digests of the data files and the manifest but its time.
+def read_outline(text: str | bytes) -> ManifestOutline | None:
+    """What a manifest of any schema version tells of its release; None when it is damaged."""
+    try:
+        return ManifestOutline.model_validate_json(text)
+    except ValidationError:
+        return None
 
-    The same bytes in give the same id, whenever and wherever the release is made.
+
+def release_id(manifest: Manifest) -> str:
+    """``<year>-<12 hex>`` from the manifest, which holds the digests of the data files.
+
+    The same data and settings give the same id, whenever, wherever and after whichever release
+    it is made, and whatever its texts say.
     """
-    content = manifest.model_dump(mode="json", exclude={"created_at"})
+    content = manifest.model_dump(mode="json", exclude=NO_PART_OF_THE_ID)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    all_digests = dict(digests) | {MANIFEST_FILE: sha256(canonical.encode())}
-    return f"{manifest.year}-{sha256(checksum_lines(all_digests).encode())[:12]}"
+    return f"{manifest.year}-{sha256(canonical.encode())[:12]}"
 
 
 def _refuse_other_version(version: object, *, where: str) -> None:

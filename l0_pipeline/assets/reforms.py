@@ -1,0 +1,330 @@
+"""Reforms on the whole file and on the kept households: does a model give the same answers?"""
+
+from collections.abc import Iterator
+from statistics import median
+from time import perf_counter
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from l0_pipeline import checks, provenance
+from l0_pipeline.io_managers import TABLE
+from l0_pipeline.logic.microdata import schema
+from l0_pipeline.logic.reforms import REFORMS, Reform
+from l0_pipeline.logic.tables import (
+    REFORM_COLUMNS,
+    REFORM_COST_COLUMNS,
+    REFORM_GROUP_COLUMNS,
+    aged_unit_columns,
+    descriptions,
+    reform_outcome_columns,
+    replicate_names,
+)
+from l0_pipeline.partitions import years
+from l0_pipeline.resources.plans import CheckLimits
+from l0_pipeline.resources.process_memory import peak_memory_of
+from l0_pipeline.resources.reform_plan import ReformPlan
+from l0_pipeline.settings import OWNERS
+
+TIMED = 3  # calculations of each file that a median is of
+
+
+@dg.asset(
+    partitions_def=years,
+    dagster_type=TABLE,
+    group_name="microdata",
+    kinds={"python", "parquet"},
+    owners=OWNERS,
+    metadata={"descriptions": descriptions(reform_outcome_columns(REFORMS))},
+    check_specs=[
+        checks.schema_and_keys("reform_outcomes", "unit_id"),
+        checks.blocking("reform_outcomes", "no_missing_results", "The tax model answered for all."),
+    ],
+)
+def reform_outcomes(
+    context: dg.AssetExecutionContext,
+    raw_cps_extract: pl.DataFrame,
+    tax_units: pl.DataFrame,
+    reform_plan: ReformPlan,
+) -> dg.MaterializeResult:
+    """How each reform changes the tax of every unit of the survey, in dollars.
+
+    Tax-Calculator is run on the whole file once for current law and once for each reform. Income
+    tax and payroll tax, of employers too; nobody changes what they do. Weights play no part.
+    """
+    from l0_pipeline import evidence
+    from l0_pipeline.logic.reforms import tax_changes
+    from l0_pipeline.logic.tax_model import age_tax_units
+
+    year = int(context.partition_key)
+    reforms = reform_plan.chosen()
+    aged = age_tax_units(
+        tax_units, income_year=schema.income_year(raw_cps_extract), target_year=year
+    )
+    table = tax_changes(aged, reforms, year=year)
+    missing = table.select((~pl.exclude("unit_id").is_finite()).sum()).sum_horizontal().sum()
+    columns = reform_outcome_columns(reforms)
+    return dg.MaterializeResult(
+        value=table,
+        metadata={
+            "reforms": evidence.table(_described(reforms, table)),
+            provenance.MADE_WITH: provenance.made_with(reform_plan=reform_plan),
+        },
+        check_results=checks.told(
+            [
+                checks.judge_table(table, columns, "unit_id"),
+                checks.judge_equal("no_missing_results", value=int(missing), wanted=0),
+            ]
+        ),
+    )
+
+
+@dg.asset(
+    partitions_def=years,
+    dagster_type=TABLE,
+    group_name="release",
+    kinds={"python", "parquet"},
+    owners=OWNERS,
+    metadata={"descriptions": descriptions(aged_unit_columns(schema.TAX_UNIT_COLUMNS))},
+    check_specs=[checks.schema_and_keys("aged_tax_units", "unit_id")],
+)
+def aged_tax_units(
+    context: dg.AssetExecutionContext,
+    raw_cps_extract: pl.DataFrame,
+    tax_units: pl.DataFrame,
+    selected_households: pl.DataFrame,
+) -> dg.MaterializeResult:
+    """The kept tax units with incomes of the target year and their weights, as models read them.
+
+    The same inputs from which `tax_outputs` was computed: Tax-Calculator's ageing, no taxes.
+    """
+    from l0_pipeline.logic.tax_model import age_tax_units
+
+    kept = tax_units.join(
+        selected_households.select("household_id", "weight"),
+        on="household_id",
+        how="inner",
+        maintain_order="left",
+    )
+    table = age_tax_units(
+        kept,
+        income_year=schema.income_year(raw_cps_extract),
+        target_year=int(context.partition_key),
+    )
+    return dg.MaterializeResult(
+        value=table,
+        metadata={"tax_units": len(table)},
+        check_results=checks.told(
+            [
+                checks.judge_table(
+                    table,
+                    aged_unit_columns(schema.TAX_UNIT_COLUMNS),
+                    "unit_id",
+                    required=("unit_id", "household_id", "weight"),
+                )
+            ]
+        ),
+    )
+
+
+@dg.multi_asset(
+    partitions_def=years,
+    group_name="release",
+    outs={
+        "reform_study": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"python", "parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(REFORM_COLUMNS)},
+            description=(
+                "What reforms change, on the whole file and on the kept households alone.\n\n"
+                "The whole file has all households, calibrated with none left out; the sparse one "
+                "is what will be published. Tax-Calculator is run on both. None of these reforms "
+                "is among what the kept households were fitted to."
+            ),
+        ),
+        "reform_groups": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"python", "parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(REFORM_GROUP_COLUMNS)},
+            description=(
+                "The same effects by tenth of income and by state. Each file forms its own tenths "
+                "of tax units by adjusted gross income; units of equal income are in one class."
+            ),
+        ),
+        "reform_cost": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"python", "parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(REFORM_COST_COLUMNS)},
+            description=(
+                "Seconds and memory of the model on either file, measured side by side in one "
+                "process after compilation. They differ from run to run."
+            ),
+        ),
+    },
+    check_specs=[
+        checks.schema_and_keys("reform_study", "reform"),
+        checks.schema_and_keys("reform_groups", "reform", "grouping", "group"),
+        checks.schema_and_keys("reform_cost", "file"),
+        checks.blocking(
+            "reform_study",
+            "reforms_agree",
+            "No reform's revenue effect differs more from the whole file's than the limit.",
+        ),
+        dg.AssetCheckSpec(
+            "deciles_agree",
+            asset="reform_study",
+            description="The effect on no tenth of incomes differs by more than the limit.",
+        ),
+    ],
+)
+def study_reforms(
+    context: dg.AssetExecutionContext,
+    raw_cps_extract: pl.DataFrame,
+    tax_units: pl.DataFrame,
+    reform_outcomes: pl.DataFrame,
+    whole_file_weights: pl.DataFrame,
+    aged_tax_units: pl.DataFrame,
+    replicate_weights: pl.DataFrame,
+    replicate_design: pl.DataFrame,
+    reform_plan: ReformPlan,
+    check_limits: CheckLimits,
+) -> Iterator[dg.MaterializeResult]:
+    """Run the model on the kept households, and compare."""
+    from l0_pipeline import evidence
+    from l0_pipeline.logic.reform_study import File, compare_reforms
+    from l0_pipeline.logic.reforms import tax_changes
+    from l0_pipeline.logic.tax_model import age_tax_units
+
+    year = int(context.partition_key)
+    reforms = reform_plan.chosen()
+    provenance.refuse_changed_settings(context, asset="reform_outcomes", reform_plan=reform_plan)
+    replicates = aged_tax_units.select("household_id").join(
+        replicate_weights, on="household_id", how="left", maintain_order="left"
+    )
+    of_all = tax_units.select("household_id", "state_fips").join(
+        whole_file_weights, on="household_id", how="left", maintain_order="left"
+    )
+    table, groups = compare_reforms(
+        File(reform_outcomes, of_all["state_fips"].to_numpy(), of_all["weight"].to_numpy()),
+        File(
+            tax_changes(aged_tax_units, reforms, year=year),
+            aged_tax_units["state_fips"].to_numpy(),
+            aged_tax_units["weight"].to_numpy(),
+        ),
+        reforms,
+        replicates=replicates.select(replicate_names(replicates.width - 1)).to_numpy(),
+        scale=float(replicate_design["scale"].item()),
+    )
+    files = {
+        "sparse": aged_tax_units,
+        "whole": age_tax_units(
+            tax_units, income_year=schema.income_year(raw_cps_extract), target_year=year
+        ),
+    }
+    cost = _cost(files, next(iter(reforms.values())), year=year)
+    made_with = provenance.made_with(reform_plan=reform_plan)
+    yield dg.MaterializeResult(
+        asset_key="reform_study",
+        value=table,
+        metadata={
+            "largest_error": _largest(table, "error") or 0.0,
+            "largest_decile_error": _largest(table, "largest_decile_error") or 0.0,
+            "reforms": evidence.table(table),
+            provenance.MADE_WITH: made_with,
+        },
+        check_results=checks.told(
+            [
+                checks.judge_table(table, REFORM_COLUMNS, "reform"),
+                checks.judge_limit(
+                    "reforms_agree",
+                    _largest(table, "error"),
+                    at_most=check_limits.reform_error,
+                    setting="reform_error",
+                ),
+                checks.judge_limit(
+                    "deciles_agree",
+                    _largest(table, "largest_decile_error"),
+                    at_most=check_limits.reform_decile_error,
+                    setting="reform_decile_error",
+                    may_block=False,
+                ),
+            ],
+            asset="reform_study",
+        ),
+    )
+    yield dg.MaterializeResult(
+        asset_key="reform_groups",
+        value=groups,
+        metadata={provenance.MADE_WITH: made_with},
+        check_results=checks.told(
+            [checks.judge_table(groups, REFORM_GROUP_COLUMNS, "reform", "grouping", "group")],
+            asset="reform_groups",
+        ),
+    )
+    yield dg.MaterializeResult(
+        asset_key="reform_cost",
+        value=cost,
+        metadata={"cost": evidence.table(cost)},
+        check_results=checks.told(
+            [checks.judge_table(cost, REFORM_COST_COLUMNS, "file")], asset="reform_cost"
+        ),
+    )
+
+
+def _cost(files: dict[str, pl.DataFrame], reform: Reform, *, year: int) -> pl.DataFrame:
+    """Seconds and memory of one reform on each file, the files in turn."""
+    from l0_pipeline.logic.reforms import ReformModel
+
+    memory: dict[str, float | None] = {}
+    models = {}
+    for name, aged in files.items():
+
+        def once(aged: pl.DataFrame = aged) -> ReformModel:
+            model = ReformModel(aged, year=year)
+            model.run(reform)
+            return model
+
+        models[name], memory[name] = peak_memory_of(once)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in files}
+    for _ in range(TIMED):
+        for name, model in models.items():
+            started = perf_counter()
+            calculator = model.ready(reform)
+            ready = perf_counter()
+            calculator.calc_all()
+            ended = perf_counter()
+            seconds[name].append((ended - ready, ended - started))
+    return pl.DataFrame(
+        [
+            {
+                "file": name,
+                "tax_units": len(aged),
+                "seconds": median(one for one, _ in seconds[name]),
+                "seconds_of_reform": median(whole for _, whole in seconds[name]),
+                "memory_mb": memory[name],
+                "reforms": TIMED,
+            }
+            for name, aged in files.items()
+        ],
+        schema={column.name: column.dtype for column in REFORM_COST_COLUMNS},
+    )
+
+
+def _described(reforms: dict[str, Reform], table: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "reform": list(reforms),
+            "description": [reform.description for reform in reforms.values()],
+            "units_with_change": [int((table[name].abs() > 1).sum()) for name in reforms],
+        }
+    )
+
+
+def _largest(table: pl.DataFrame, column: str) -> float | None:
+    """The largest absolute number; None where there is none."""
+    found = table[column].abs().max()
+    return float(found) if isinstance(found, (int, float)) and np.isfinite(found) else None

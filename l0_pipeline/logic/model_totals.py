@@ -1,0 +1,204 @@
+"""What a tax model says of the whole file, class by class: totals that the kept are held near.
+
+A model is run on the kept households to learn what it would say of all of them. Published totals
+fix the sums of incomes and taxes, but hardly who has them: by income class, filing status and
+number of children the kept households could answer a reform otherwise than the whole file. All
+households, calibrated to the same targets with none left out, tell these sums, and the refit of
+the kept holds them. No reform is among them, so that reforms can judge it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from l0_pipeline.logic.anchors import Anchors
+from l0_pipeline.logic.tables import MODEL_TOTAL_COLUMNS, TAX_OUTPUT_COLUMNS, names
+
+UNITS = "tax_units"  # the variable that counts tax units
+INCOME = "c00100"
+MAIN = (UNITS, INCOME, "e00200", "c04800", "iitax", "payrolltax", "eitc", "c07220", "c11070")
+# shares of tax units below which a class ends: tenths, and finer where the taxes are
+FINE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+BROAD = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Classes of adjusted gross income, whole or split by another column of ``tax_units``."""
+
+    name: str
+    shares: tuple[float, ...]
+    split: str | None
+    variables: tuple[str, ...]
+
+
+GROUPINGS = (
+    Grouping(
+        "income",
+        FINE,
+        None,
+        (UNITS, *(name for name in names(TAX_OUTPUT_COLUMNS) if name != "unit_id")),
+    ),
+    Grouping("income and filing status", BROAD, "MARS", MAIN),
+    Grouping("income and children", BROAD, "EIC", MAIN),
+)
+
+
+def model_totals(
+    tax_units: pl.DataFrame,
+    tax_outputs: pl.DataFrame,
+    *,
+    unit_weights: np.ndarray,  # (units,)
+    minimum_support: int,
+) -> pl.DataFrame:
+    """One row a grouping, cell and variable; cells that few units carry are left out.
+
+    Args:
+        tax_units: ``MARS`` and ``EIC`` of all units; a split whose column is absent is left out.
+        tax_outputs: the model's results for the same units, in the same order.
+        unit_weights: those of the whole file, calibrated.
+        minimum_support: fewest units with an amount that is not zero.
+
+    Returns:
+        ``MODEL_TOTAL_COLUMNS``; a class has incomes above ``agi_above``, null for the lowest, up to
+        ``agi_upto``, null for the highest.
+    """
+    income = tax_outputs[INCOME].to_numpy()
+    found = []
+    for grouping in _groupings(tax_units):
+        bounds = _quantiles(income, unit_weights, grouping.shares)
+        cell, cells = _cells(tax_units, income, bounds=bounds, split=grouping.split)
+        for variable in grouping.variables:
+            amounts = _amounts(tax_outputs, variable)
+            sums = np.bincount(cell, weights=amounts * unit_weights, minlength=len(cells))
+            carried = np.bincount(cell, weights=amounts != 0, minlength=len(cells))
+            found.append(
+                cells.with_columns(
+                    grouping=pl.lit(grouping.name),
+                    variable=pl.lit(variable),
+                    whole_estimate=sums,
+                    support=carried.astype(np.int64),
+                )
+            )
+    kept = (pl.col("support") >= minimum_support) & (pl.col("whole_estimate") != 0)
+    table = pl.concat(found).filter(kept).with_columns(total_id=_in_words())
+    return table.select(names(MODEL_TOTAL_COLUMNS))
+
+
+def model_anchors(
+    totals: pl.DataFrame,
+    tax_units: pl.DataFrame,
+    tax_outputs: pl.DataFrame,
+    *,
+    household_ids: pl.Series,
+) -> Anchors:
+    """The totals as rows over households, in the order of ``totals``.
+
+    Each total counts by the square root of its size, so that counts hardly do beside dollars.
+
+    Args:
+        totals: as ``model_totals`` gives them.
+        tax_units: those of the households that may be kept; others have no coefficient.
+        tax_outputs: the model's results for the same units, in the same order.
+        household_ids: the columns of the rows, ascending.
+    """
+    income = tax_outputs[INCOME].to_numpy()
+    household = np.searchsorted(household_ids.to_numpy(), tax_units["household_id"].to_numpy())
+    numbered = totals.with_row_index("row")
+    # without totals, rows of nothing
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+    for grouping in _groupings(tax_units):
+        of_grouping = numbered.filter(grouping=grouping.name)
+        # a class that was left out lies between the bounds of its neighbours, and matches no row
+        edges = pl.concat([of_grouping["agi_above"], of_grouping["agi_upto"]])
+        bounds = edges.drop_nulls().unique().sort().to_numpy()
+        cell, cells = _cells(tax_units, income, bounds=bounds, split=grouping.split)
+        for (variable,), of_variable in of_grouping.group_by("variable", maintain_order=True):
+            numbers = cells.join(
+                of_variable, on=cells.columns, how="left", nulls_equal=True, maintain_order="left"
+            )["row"]
+            row = numbers.cast(pl.Int64).fill_null(-1).to_numpy()[cell]
+            amounts = _amounts(tax_outputs, str(variable))
+            used = np.flatnonzero((row >= 0) & (amounts != 0))
+            parts.append((row[used], household[used], amounts[used]))
+    rows, columns, values = (np.concatenate([part[place] for part in parts]) for place in range(3))
+    sizes = totals["whole_estimate"].abs()
+    return Anchors(
+        names=totals["total_id"].to_list(),
+        constraints=sp.coo_array(
+            (values, (rows, columns)), shape=(len(totals), len(household_ids))
+        ).tocsr(),
+        values=totals["whole_estimate"].to_numpy(),
+        scales=sizes.to_numpy(),
+        importance=sizes.sqrt().to_numpy(),
+    )
+
+
+def _groupings(tax_units: pl.DataFrame) -> Iterator[Grouping]:
+    for grouping in GROUPINGS:
+        if grouping.split is None or grouping.split in tax_units.columns:
+            yield grouping
+
+
+def _cells(
+    tax_units: pl.DataFrame,
+    income: np.ndarray,  # (units,)
+    *,
+    bounds: np.ndarray,
+    split: str | None,
+) -> tuple[np.ndarray, pl.DataFrame]:
+    """The cell of each unit, and one row a cell: its incomes and the value of the split column."""
+    units = pl.DataFrame(
+        {
+            "class": np.searchsorted(bounds, income),
+            "of": tax_units[split] if split else pl.Series([None] * len(income), dtype=pl.Int64),
+        }
+    )
+    cells = units.unique().sort("class", "of").with_row_index("cell")
+    cell = units.join(
+        cells, on=["class", "of"], how="left", nulls_equal=True, maintain_order="left"
+    )
+    edges = pl.DataFrame({"edge": bounds}, schema={"edge": pl.Float64})["edge"]
+    place = cells["class"].cast(pl.Int64)
+    described = cells.select(
+        agi_above=edges.gather((place - 1).clip(0)).set(place == 0, None)
+        if len(edges)
+        else pl.lit(None, pl.Float64),
+        agi_upto=edges.gather(place.clip(0, len(edges) - 1)).set(place == len(edges), None)
+        if len(edges)
+        else pl.lit(None, pl.Float64),
+        split=pl.lit(split, pl.String),
+        value=pl.col("of").cast(pl.Int64),
+    )
+    return cell["cell"].to_numpy().astype(np.int64), described
+
+
+def _quantiles(
+    income: np.ndarray,  # (units,)
+    weights: np.ndarray,  # (units,)
+    shares: tuple[float, ...],
+) -> np.ndarray:
+    """The incomes below which these shares of the weight lie, each once."""
+    order = np.argsort(income, kind="stable")
+    below = np.cumsum(weights[order]) / weights.sum()
+    return np.unique(income[order][np.searchsorted(below, shares)])
+
+
+def _amounts(tax_outputs: pl.DataFrame, variable: str) -> np.ndarray:  # (units,)
+    return (
+        np.ones(len(tax_outputs)) if variable == UNITS else tax_outputs[variable].to_numpy()
+    ).astype(np.float64)
+
+
+def _in_words() -> pl.Expr:
+    """A name for each total."""
+    return pl.format(
+        "whole file: {}, AGI {} to {}{}",
+        "variable",
+        pl.col("agi_above").round(2).cast(pl.String).fill_null("least"),
+        pl.col("agi_upto").round(2).cast(pl.String).fill_null("most"),
+        pl.format(", {} {}", "split", "value").fill_null(""),
+    )

@@ -1,0 +1,119 @@
+"""How evenly the release is spread over states and classes of income."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from l0_pipeline.logic import plots
+from l0_pipeline.logic.report.areas import area_name
+from l0_pipeline.logic.report.content import Plate, Section, Shown, table
+from l0_pipeline.logic.report.heading import ReportHeading
+from l0_pipeline.logic.report.pictures import picture
+from l0_pipeline.logic.report.words import count, fine_percent, percent
+
+CLASSES = {
+    0: "below 0", 10_000: "0 to under 10,000", 25_000: "10,000 to under 25,000",
+    50_000: "25,000 to under 50,000", 75_000: "50,000 to under 75,000",
+    100_000: "75,000 to under 100,000", 200_000: "100,000 to under 200,000",
+    500_000: "200,000 to under 500,000", 1_000_000: "500,000 to under 1 million",
+}  # fmt: skip
+HIGHEST = "1 million or more"
+NUMBERS = (
+    Shown("households", "Households kept", count),
+    Shown("share_households", "Share of households", percent),
+    Shown("share_weight", "Share of weight", percent),
+    Shown("effective_sample_size", "Effective sample size", count),
+    Shown("largest_share", "Largest share of one household", fine_percent),
+)
+
+
+def section(tables: Mapping[str, pl.DataFrame], _: ReportHeading) -> Section:
+    """Households kept, share of weight, effective sample size and largest share by group."""
+    design = tables["selection_design"].sort("state_fips")
+    by_state = (
+        spread(tables["households"].rename({"state_fips": "group"}))
+        .with_columns(state=pl.col("group").map_elements(area_name, return_dtype=pl.String))
+        .sort("state")
+    )
+    by_class = spread(income_classes(tables["households"], tables["tax_outputs"]))
+    order = [*CLASSES.values(), HIGHEST]
+    by_class = by_class.sort(pl.col("group").replace_strict(order, list(range(len(order)))))
+    kept = design["by_gates"] + design["at_random"]
+    most, fewest = int(kept.arg_max() or 0), int(kept.arg_min() or 0)
+    top = by_class.row(-1, named=True)
+    return Section(
+        anchor="concentration",
+        title="Concentration by state and by income",
+        lead=(
+            "A group that hangs on few households, or on one with a large share of the group's "
+            "weight, gives uncertain numbers. Effective sample size is how many equally weighted "
+            "households of the group would be as precise."
+        ),
+        blocks=(
+            Plate(
+                pictures=(
+                    picture(
+                        plots.kept_by_state(design),
+                        f"Bars by state. Most households are kept in "
+                        f"{area_name(design['state_fips'][most])} ({count(kept[most])}), fewest in "
+                        f"{area_name(design['state_fips'][fewest])} ({count(kept[fewest])}).",
+                    ),
+                ),
+                caption="Households kept in each state, by postal code: chosen by gates and drawn "
+                "at random.",
+                tables=("selection_design",),
+            ),
+            Plate(
+                pictures=(
+                    picture(
+                        plots.concentration(by_class),
+                        f"Dots by class of income. Households of {top['group']} dollars are "
+                        f"{percent(top['share_households'])} of the households kept and carry "
+                        f"{percent(top['share_weight'])} of the weight.",
+                    ),
+                ),
+                caption=(
+                    "Share of the kept households and share of the weight by class of household "
+                    "income (adjusted gross income of all its tax units, dollars). A dot right of "
+                    "its square: a class that is kept more often than it occurs."
+                ),
+                tables=("households", "tax_outputs"),
+            ),
+            table(
+                by_class,
+                [Shown("group", "Household income, dollars"), *NUMBERS],
+                caption="Concentration by household income",
+                tables=("households", "tax_outputs"),
+            ),
+            table(
+                by_state,
+                [Shown("state", "State"), *NUMBERS],
+                caption="Concentration by state",
+                tables=("households",),
+            ),
+        ),
+    )
+
+
+def spread(grouped: pl.DataFrame) -> pl.DataFrame:
+    """By ``group``: households, their shares, effective sample size, largest share of weight."""
+    weight = pl.col("weight")
+    return grouped.group_by("group").agg(
+        households=pl.len(),
+        share_households=pl.len() / len(grouped),
+        share_weight=weight.sum() / grouped["weight"].sum(),
+        effective_sample_size=weight.sum() ** 2 / (weight**2).sum(),
+        largest_share=weight.max() / weight.sum(),
+    )
+
+
+def income_classes(households: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.DataFrame:
+    """Each household's weight with its class of adjusted gross income as ``group``."""
+    income = tax_outputs.group_by("household_id").agg(income=pl.col("c00100").sum())
+    joined = households.select("household_id", "weight").join(
+        income, on="household_id", how="left", maintain_order="left"
+    )
+    names = np.array([*CLASSES.values(), HIGHEST])
+    place = np.searchsorted(list(CLASSES), joined["income"].fill_null(0.0).to_numpy(), "right")
+    return joined.with_columns(group=pl.Series(names[place]))
