@@ -2,12 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test check format ui clean help install home browser
+.PHONY: run test test-consumers check format ui releases verify rollback prune compare why clean help \
+	install home browser
 
 PYTHON ?= python3
 YEAR ?= 2022
 PORT ?= 3000
 BIN := .venv/bin
+RELEASES = $(BIN)/python -m l0_pipeline.releases
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # a build and its Dagster history lie below one folder
@@ -36,6 +38,11 @@ run: install home ## build the default release (YEAR=2022) and print how good it
 test: install browser ## run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+test-consumers: install .venv-policyengine/installed ## what is too heavy for the suite: PolicyEngine-US, S3
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[consumers]'
+	@L0_POLICYENGINE_PYTHON=$(CURDIR)/.venv-policyengine/bin/python \
+		$(BIN)/python -m pytest tests/consumers
+
 check: install ## format, lint, types and import directions
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -48,6 +55,24 @@ format: install ## put the code into its format
 ui: install home ## the Dagster UI on http://127.0.0.1:3000 (PORT=...)
 	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
+releases: install ## list the releases
+	@$(RELEASES) list
+
+verify: install ## is the latest release (RELEASE=id) what was published? recomputes its estimates
+	@$(RELEASES) verify $(RELEASE)
+
+compare: install ## what changed from release OLD=id to NEW=id
+	@$(RELEASES) compare $(OLD) $(NEW)
+
+why: install ## why household HOUSEHOLD=id was kept, in the latest release
+	@$(RELEASES) why $(HOUSEHOLD)
+
+rollback: install ## let latest name RELEASE=id again
+	@$(RELEASES) rollback $(RELEASE)
+
+prune: install ## remove all but the KEEP=n newest releases of each year
+	@$(RELEASES) prune --keep $(KEEP)
+
 # only what lies in this checkout, wherever the environment points
 clean: ## remove everything that builds wrote below data/, releases too; figures stay
 	@[ ! -d data/releases ] || chmod -R u+w data/releases
@@ -56,13 +81,20 @@ clean: ## remove everything that builds wrote below data/, releases too; figures
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .tmp_dagster_home_*
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 install: .venv/installed
 
 home:
 	@mkdir -p "$(DAGSTER_HOME)"
 	@[ -e "$(DAGSTER_HOME)/dagster.yaml" ] || cp data/dagster_home/dagster.yaml "$(DAGSTER_HOME)"
+
+# PolicyEngine-US needs other versions than ours: an environment of its own
+.venv-policyengine/installed: constraints-policyengine.txt
+	@echo "Installing PolicyEngine-US into .venv-policyengine (about 2 GB) ..."
+	@[ -x .venv-policyengine/bin/python ] || $(PYTHON) -m venv .venv-policyengine
+	@.venv-policyengine/bin/python -m pip install --quiet --constraint $< torch policyengine-us
+	@touch $@
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

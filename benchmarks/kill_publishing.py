@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/kill_publishing.py            in a local folder
     python benchmarks/kill_publishing.py --s3                 on S3: a server of its own (moto)
 
-Thirty moments are spread over the time that publishing takes. After each, ``latest`` must name a
+Thirty moments are spread over the time from the first write to the last. After each, ``latest`` must name a
 whole release that verifies, and so must every release that is listed. The next run publishes the
 same release, or by turns another one; on object storage what was left half-way may stay until it
 is taken for abandoned, which the last line tells. Ends with status 1 when a release is not whole
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +29,12 @@ from typing import Any
 
 import polars as pl
 
+from l0_pipeline.logic.release.contents import ReleaseHeading
 from l0_pipeline.logic.release.manifest import ManifestDraft
 from l0_pipeline.logic.release.names import CHECKSUMS_FILE, DICTIONARY_FILE, MANIFEST_FILE
+from l0_pipeline.resources.local_storage import STAGING
 from l0_pipeline.resources.object_files import ObjectFiles
+from l0_pipeline.resources.object_storage import REMOVING, USING
 from l0_pipeline.resources.release_store import ReleaseStore
 
 RELEASE = Path(__file__).parents[1] / "data" / "releases" / "latest-2022"
@@ -59,14 +63,16 @@ def publish(location: str, *, seed: int, keep: int | None = None) -> None:
     store.publish(**publication(seed=seed))
 
 
-def rubbish(location: str) -> list[str]:
+def rubbish(location: str) -> str:
     """What belongs to no release: staging folders, marks, files without SHA256SUMS."""
     if "://" not in location:
-        return [path.name[:16] for path in Path(location).glob(".staging-*")]
-    names = ObjectFiles(location).sizes()
-    marks = [name.partition("-")[0] for name in names if name.startswith(".")]
-    ids = {name.partition("/")[0] for name in names if "/" in name}
-    return marks + [f"part of {i}" for i in sorted(ids) if f"{i}/{CHECKSUMS_FILE}" not in names]
+        kinds = [STAGING for _ in Path(location).glob(f"{STAGING}*")]
+    else:
+        names = ObjectFiles(location).sizes()
+        kinds = [kind for name in names for kind in (USING, REMOVING) if name.startswith(kind)]
+        ids = {name.partition("/")[0] for name in names if "/" in name}
+        kinds += ["unfinished" for i in ids if f"{i}/{CHECKSUMS_FILE}" not in names]
+    return ", ".join(f"{number} {kind}" for kind, number in Counter(kinds).items())
 
 
 def faulty(location: str) -> list[str]:
@@ -90,39 +96,52 @@ def child(location: str, seed: int) -> subprocess.Popen[str]:
 
 def be_the_child(location: str, seed: int) -> None:
     given = publication(seed=seed)
+    summary = given["texts"]["summary.txt"]
+
+    def told(_: ReleaseHeading) -> str:
+        print("writing", flush=True)  # texts are made right before the first file is written
+        return str(summary)
+
     store = ReleaseStore(location=location, abandoned_after_s=ABANDONED_AFTER_S)
     print("ready", flush=True)
-    store.publish(**given)
+    store.publish(**given | {"texts": {"summary.txt": told}})
     print("done", flush=True)
 
 
-def seconds_of(location: str) -> tuple[float, float]:
-    """Median seconds of publishing in a process of its own, and of verifying."""
-    publishing, verifying = [], []
+def seconds_of(location: str) -> tuple[float, float, float]:
+    """Median seconds of publishing in a process of its own, of its writing, and of verifying."""
+    publishing, writing, verifying = [], [], []
     for seed in range(1_000, 1_000 + REPEATS):
         process = child(location, seed)
         started = time.perf_counter()
+        _wait_for(process, "writing")
+        begun = time.perf_counter()
         _wait_for(process, "done")
         publishing.append(time.perf_counter() - started)
+        writing.append(time.perf_counter() - begun)
         process.wait()
         store = ReleaseStore(location=location)
         newest = store.releases()[0].release_id
         started = time.perf_counter()
         store.verify(newest)
         verifying.append(time.perf_counter() - started)
-    return statistics.median(publishing), statistics.median(verifying)
+    return statistics.median(publishing), statistics.median(writing), statistics.median(verifying)
 
 
 def kill_at_moments(location: str) -> bool:
     """Kill and look, moment by moment; whether all was as it must be."""
-    publishing, verifying = seconds_of(location)
-    print(f"Publishing takes {publishing:.2f} s, verifying {verifying:.2f} s (median of {REPEATS})")
+    publishing, writing, verifying = seconds_of(location)
+    print(
+        f"Publishing takes {publishing:.2f} s, of which writing {writing:.2f} s; verifying takes "
+        f"{verifying:.2f} s (median of {REPEATS})"
+    )
     print(f"{'moment':>8}  {LINE.format('latest', 'verified', 'next run', 'rubbish then')}there")
     good = True
     for moment in range(MOMENTS):
-        at = publishing * (moment + 0.5) / MOMENTS
+        at = writing * (moment + 0.5) / MOMENTS
         before = ReleaseStore(location=location).latest()
         process = child(location, moment)
+        _wait_for(process, "writing")
         time.sleep(at)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -138,9 +157,9 @@ def kill_at_moments(location: str) -> bool:
             moved,
             f"not {', '.join(bad)}" if bad else "all",
             "same" if same else "another",
-            ", ".join(still) or "none",
+            still or "none",
         )
-        print(f"{at:6.3f} s  {line}{', '.join(left) or 'nothing'}", flush=True)
+        print(f"{at:6.3f} s  {line}{left or 'nothing'}", flush=True)
     return good
 
 
@@ -148,7 +167,7 @@ def tidies_what_is_abandoned(location: str) -> bool:
     time.sleep(ABANDONED_AFTER_S + 2)
     publish(location, seed=3_000, keep=KEEP)
     left = rubbish(location)
-    print(f"After {ABANDONED_AFTER_S:.0f} s and one more run: {', '.join(left) or 'no rubbish'}")
+    print(f"After {ABANDONED_AFTER_S:.0f} s and one more run: {left or 'no rubbish'}")
     return not left and not faulty(location)
 
 

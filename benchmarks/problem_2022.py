@@ -10,6 +10,9 @@ from l0.survey.losses import mean_loss
 from l0.survey.weights import effective_sample_size, weight_ratios
 from l0_pipeline.io_managers import read_matrix
 from l0_pipeline.logic.calibration import problem_of
+from l0_pipeline.logic.hybrid import HeldNear
+from l0_pipeline.logic.untargeted import within_area_shares
+from l0_pipeline.resources.plans import SelectionPlan
 from l0_pipeline.resources.warehouse import Warehouse
 from l0_pipeline.settings import DATA_DIR, DEFAULT_YEAR
 
@@ -32,12 +35,29 @@ def load() -> tuple[CalibrationProblem, CalibrationProblem]:
         raise SystemExit(f"{path} is not there: `make run` builds it.")
     matrix = read_matrix(path)
     targets = roles()
-    weights = DATA_DIR / "tables" / "calibrated_weights" / f"{DEFAULT_YEAR}.parquet"
-    design = pl.read_parquet(weights)["scaled_design_weight"].to_numpy()
+    design = table("calibrated_weights")["scaled_design_weight"].to_numpy()
     fitted, held_out = (
         problem_of(role, matrix, targets, design_weights=design) for role in ("fitted", "held_out")
     )
     return fitted, held_out
+
+
+def table(asset: str) -> pl.DataFrame:
+    """An asset's table of the last build."""
+    return pl.read_parquet(DATA_DIR / "tables" / asset / f"{DEFAULT_YEAR}.parquet")
+
+
+def held_near(plan: SelectionPlan, *, design_weights: np.ndarray) -> HeldNear:
+    """What the released weights are held near, by the selection plan."""
+    households = table("households")
+    return HeldNear(
+        within_area_shares(households, plan.anchored, design_weights=design_weights),
+        table("model_totals"),
+        table("tax_units"),
+        table("tax_outputs"),
+        households["household_id"],
+        **plan.held(),
+    )
 
 
 def roles() -> pl.DataFrame:

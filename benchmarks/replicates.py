@@ -16,16 +16,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import scipy.sparse as sp
-from problem_2022 import load
+from problem_2022 import held_near, load, table
 
 from l0.survey import CalibrationProblem, RefitSettings, refit
 from l0.survey.replicates import ReplicateWeights, replicate_weights
 from l0.survey.selection import Sample, select
 from l0_pipeline.logic.calibration import chosen_penalty
-from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid
-from l0_pipeline.logic.untargeted import WithinAreaShares, within_area_shares
+from l0_pipeline.logic.hybrid import HeldNear, draw_hybrid, refit_hybrid
 from l0_pipeline.resources.plans import SelectionPlan
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.settings import DATA_DIR, DEFAULT_YEAR
@@ -156,11 +154,8 @@ def pipeline() -> None:
     """The released hybrid of 2022: median ratios over the variables of each kind, and seconds."""
     fitted, held_out = load()
     judged = {"untargeted": untargeted(), "held out": held_out.constraints}
-    shares = within_area_shares(
-        _table("households"), SelectionPlan().anchored, design_weights=fitted.design_weights
-    )
-    problem = shares.anchored(fitted, weight=SelectionPlan().anchor_weight)
-    draws = [hybrid(problem, shares, seed=seed) for seed in range(SEEDS)]
+    near = held_near(SelectionPlan(), design_weights=fitted.design_weights)
+    draws = [hybrid(fitted, near, seed=seed) for seed in range(SEEDS)]
     seconds = statistics.median(taken for *_, taken in draws)
     everyone = np.column_stack([weights for _, weights, _ in draws])
     print(f"\n2022: {len(draws[0][0].indices):,} households, {fitted.n_targets:,} targets")
@@ -169,7 +164,7 @@ def pipeline() -> None:
         for sample, weights, _ in draws[:3]:
             start = time.perf_counter()
             replicates = replicate_weights(
-                problem,
+                near.problem(fitted, sample),
                 sample.indices,
                 weights[sample.indices],
                 inclusion_probability=sample.inclusion_probability,
@@ -185,39 +180,34 @@ def pipeline() -> None:
             print(f"{method:<10} {taken / seconds:>5.1f} refits   {'   '.join(cells)}", flush=True)
 
 
-def hybrid(
-    problem: CalibrationProblem, shares: WithinAreaShares, *, seed: int
-) -> tuple[Sample, Array, float]:
+def hybrid(fitted: CalibrationProblem, near: HeldNear, *, seed: int) -> tuple[Sample, Array, float]:
     """The sample, refitted weights of all households, and the seconds of the refit."""
     run, plan = TrainingRun(), SelectionPlan(seed=seed)
     sample = draw_hybrid(
-        _table("calibrated_weights"),
-        _table("households"),
-        shares,
+        table("calibrated_weights"),
+        table("households"),
+        near.shares,
         size=run.budget,
         **plan.draw(),
     )
+    problem = near.problem(fitted, sample)
     start = time.perf_counter()
     weights = refit_hybrid(
         problem,
         sample,
         expansion=plan.expansion,
         loss=run.loss,
-        settings=run.refit(penalty=chosen_penalty(_table("refit_validation"))),
+        settings=run.refit(penalty=chosen_penalty(table("refit_validation"))),
         device="cpu",
     )
     return sample, weights, time.perf_counter() - start
 
 
-def _table(name: str) -> pl.DataFrame:
-    return pl.read_parquet(DATA_DIR / "tables" / name / f"{DEFAULT_YEAR}.parquet")
-
-
 def untargeted() -> sp.csr_array:
     """Household size, by state too, and the survey's year: no target counts them."""
-    table = _table("households")
+    households = table("households")
     persons, year, state = (
-        table[name].to_numpy() for name in ("persons", "income_year", "state_fips")
+        households[name].to_numpy() for name in ("persons", "income_year", "state_fips")
     )
     sizes = [persons == n for n in range(1, 5)] + [persons >= 5]
     rows = [

@@ -3,14 +3,15 @@
     .venv/bin/python benchmarks/selection_study.py [seeds]
 
 Reads the tables of the last `make run` of 2022. Every seed trains gates anew and draws each mix
-by the selection plan's design, refitted with and without the survey's own shares held. Prints
+by the selection plan's design, refitted with and without the survey's own shares and the whole
+file's totals held. Prints
 means over seeds; ratios are to gates alone of the same seed, refitted on the targets alone.
 """
 
 import sys
 
 import polars as pl
-from problem_2022 import load
+from problem_2022 import held_near, load, table
 
 from l0.survey import calibrate
 from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid
@@ -18,7 +19,6 @@ from l0_pipeline.logic.study import Judges, compare
 from l0_pipeline.logic.untargeted import within_area_shares
 from l0_pipeline.resources.plans import SelectionPlan, StudyPlan
 from l0_pipeline.resources.training_run import TrainingRun
-from l0_pipeline.settings import DATA_DIR, DEFAULT_YEAR
 
 COLUMNS = (
     "loss", "held_out_error", "held_out_median_error", "effective_sample_size",
@@ -43,7 +43,8 @@ def study(seed: int) -> pl.DataFrame:
     run, plan, limits = TrainingRun(), SelectionPlan(seed=seed), StudyPlan()
     fitted, held_out = load()
     design = fitted.design_weights
-    households = pl.read_parquet(DATA_DIR / "tables" / "households" / f"{DEFAULT_YEAR}.parquet")
+    households = table("households")
+    near = held_near(plan, design_weights=design)
     gates = calibrate(
         fitted, budget=run.budget, seed=seed, settings=run.selection(), refit_settings=run.refit()
     )
@@ -64,9 +65,9 @@ def study(seed: int) -> pl.DataFrame:
         sample = draw_hybrid(
             trained, households, held, size=run.budget, **plan.draw() | {"gate_share": share}
         )
-        for weight in (0.0, plan.anchor_weight):
+        for anchored in (False, True):
             weights = refit_hybrid(
-                held.anchored(fitted, weight=weight),
+                near.problem(fitted, sample) if anchored else fitted,
                 sample,
                 expansion=plan.expansion,
                 loss=run.loss,
@@ -74,7 +75,7 @@ def study(seed: int) -> pl.DataFrame:
                 device="cpu",
             )
             mixes.append(
-                judges.judge(weights, gate_share=share, anchored=weight > 0, standard_errors=None)
+                judges.judge(weights, gate_share=share, anchored=anchored, standard_errors=None)
             )
     return compare(
         mixes,

@@ -110,6 +110,7 @@ def judge_limit(
     at_most: float | None = None,
     at_least: float | None = None,
     setting: str,
+    resource: str = "check_limits",
     may_be_unknown: bool = False,
     may_block: bool = True,
 ) -> dg.AssetCheckResult:
@@ -134,7 +135,7 @@ def judge_limit(
         else dg.AssetCheckSeverity.ERROR,
         description="Nothing was published to compare with."
         if unknown
-        else f"The limit is the setting {setting} of the resource check_limits.",
+        else f"The limit is the setting {setting} of the resource {resource}.",
         metadata={
             "value": float("nan") if value is None else float(value),
             "limit": float("nan") if limit is None else float(limit),

@@ -11,6 +11,7 @@ from l0_pipeline.assets import (
     frontier,
     history,
     microdata,
+    reasons,
     reforms,
     release,
     replicates,
@@ -44,7 +45,7 @@ from l0_pipeline.resources.warehouse import Warehouse, WarehouseTableIOManager
 assets = dg.load_assets_from_modules(
     [
         *(sources, microdata, diagnosis, targets, calibration, whole_file, frontier, folds),
-        *(selection, replicates, study, fit, reforms, release, history),
+        *(selection, replicates, study, fit, reforms, reasons, release, history),
     ]
 )
 

@@ -12,6 +12,8 @@ import polars as pl
 
 from l0_pipeline import checks
 from l0_pipeline.logic import fit
+from l0_pipeline.logic.release.comparison import Comparison
+from l0_pipeline.resources.comparison_plan import ComparisonPlan
 from l0_pipeline.resources.plans import CheckLimits
 
 SELECTION_CHECKS = {
@@ -19,6 +21,11 @@ SELECTION_CHECKS = {
     "largest_weight_ratio": "Largest weight over the design weight, raised to the same total.",
     "households_total": "Weighted number of households against the design's, in scale.",
 }
+COMPARISON_CHECKS = {
+    "few_targets_got_worse": "Share of targets whose error grew since the release before it.",
+    "totals_hold": "Largest change of a total of the whole since the release before it.",
+}
+HELD_TOTALS = 6  # the first of a comparison's drift: households to individual income tax
 FIT_CHECKS = {
     "fitted_median_error": "Median absolute error of the fitted targets.",
     "held_out_median_error": "Median absolute error of the held-out targets.",
@@ -105,6 +112,55 @@ def judge_fit(
             setting="population_error",
             may_be_unknown=True,
         ),
+    ]
+
+
+def judge_reforms(
+    reform_study: pl.DataFrame, *, limits: CheckLimits
+) -> dg.AssetCheckResult:
+    """The verdict on the largest error of a reform's revenue effect."""
+    return checks.judge_limit(
+        "reforms_agree",
+        _number(reform_study["error"].abs().max()),
+        at_most=limits.reform_error,
+        setting="reform_error",
+    )
+
+
+def judge_comparison(
+    comparison: Comparison | None, *, plan: ComparisonPlan
+) -> list[dg.AssetCheckResult]:
+    """The verdicts of ``COMPARISON_CHECKS``; nothing to compare with passes, and says so."""
+    if comparison is None:
+        return [
+            dg.AssetCheckResult(
+                check_name=name,
+                passed=True,
+                metadata={"compared_with": "nothing: the first release of its year"},
+            )
+            for name in COMPARISON_CHECKS
+        ]
+    counts = comparison.summary.row(0, named=True)
+    judged = sum(counts[f"targets_{status}"] for status in ("better", "worse", "alike"))
+    drift = comparison.drift.head(HELD_TOTALS)["relative_change"].abs().max()
+    return [
+        checks.judge_limit(
+            name,
+            value,
+            at_most=limit,
+            setting=setting,
+            resource="comparison_plan",
+            may_block=plan.blocks,
+        )
+        for name, value, limit, setting in (
+            (
+                "few_targets_got_worse",
+                counts["targets_worse"] / max(judged, 1),
+                plan.worse_share,
+                "worse_share",
+            ),
+            ("totals_hold", _number(drift), plan.drift, "drift"),
+        )
     ]
 
 

@@ -78,6 +78,20 @@ def refuse_changed_settings(
     )
 
 
+def is_current(
+    context: dg.AssetExecutionContext,
+    asset: str,
+    **settings: dg.ConfigurableResource,  # type: ignore[type-arg]
+) -> bool:
+    """Whether an asset that a run may lack is there, of these settings and the latest inputs."""
+    try:
+        refuse_stale(context, assets=[asset])
+        refuse_changed_settings(context, asset=asset, **settings)
+    except InputError:
+        return False
+    return True
+
+
 def refuse_changed_files(
     context: dg.AssetExecutionContext, *, asset: str, digest: str, files: str
 ) -> None:

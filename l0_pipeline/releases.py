@@ -124,7 +124,7 @@ def compare(store: ReleaseStore, old: str, new: str, points: float) -> None:
     _show_facts(comparison.summary.row(0, named=True))
     changed = comparison.targets.filter(pl.col("status") != "alike")
     most = changed.sort(pl.col("change").abs(), descending=True, nulls_last=True).head(ROWS)
-    click.echo(f"\n{len(changed)} targets changed by more than {points:g} points; the most:")
+    click.echo(f"\nOf all roles, {len(changed):,} targets are not alike; those that changed most:")
     _show(most.select(CHANGES))
 
 

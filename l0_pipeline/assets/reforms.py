@@ -8,7 +8,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from l0_pipeline import checks, provenance
+from l0_pipeline import checks, limits, provenance
 from l0_pipeline.io_managers import TABLE
 from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.reforms import REFORMS, Reform
@@ -239,12 +239,7 @@ def study_reforms(
         check_results=checks.told(
             [
                 checks.judge_table(table, REFORM_COLUMNS, "reform"),
-                checks.judge_limit(
-                    "reforms_agree",
-                    _largest(table, "error"),
-                    at_most=check_limits.reform_error,
-                    setting="reform_error",
-                ),
+                limits.judge_reforms(table, limits=check_limits),
                 checks.judge_limit(
                     "deciles_agree",
                     _largest(table, "largest_decile_error"),

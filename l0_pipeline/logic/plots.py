@@ -19,7 +19,6 @@ from l0_pipeline.logic.report.areas import AREAS, NATION, POSTAL
 
 # Okabe and Ito's colours, told apart by people with any colour vision
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
-LIGHT = "#D9D9D9"
 SHADES = LinearSegmentedColormap.from_list("white to blue", ["#F2F7FB", BLUE, "#003B5C"])
 
 WIDTH, PANEL_WIDTH, PANEL_HEIGHT = 5.2, 4.6, 3.3  # inches
@@ -127,7 +126,7 @@ def cumulative_by_family(
     axes.set_yticks(range(len(shares)), names, fontsize=8)
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
-    axes.set_xlabel(f"{LEVELS[level]}, {ROLES[role].lower()}: % of targets within this error")
+    axes.set_title(f"{LEVELS[level]}: {ROLES[role].lower()} within an error, %")
     return figure
 
 
@@ -205,16 +204,14 @@ def unseen_errors(families: pl.DataFrame) -> Figure:
         shown,
         names="family",
         values={"unseen_median_error": "unseen"},
-        title="Median absolute relative error of targets that were not fitted",
+        title="Median error of targets not fitted",
     )
 
 
 def standard_errors(families: pl.DataFrame) -> Figure:
     """Median standard error of each family's estimates, fitted and held out."""
     return dots(
-        families.filter(
-            pl.any_horizontal(pl.col("fitted_median", "held_out_median").is_not_null())
-        ),
+        families,
         names="family",
         values={"fitted_median": "fitted", "held_out_median": "held out"},
         xlabel="median standard error, as a share of the value",
@@ -469,7 +466,7 @@ def reform_effects(study: pl.DataFrame) -> Figure:
 
 def reform_deciles(groups: pl.DataFrame, *, reform: str) -> Figure:
     """The effect of one reform by decile of income, on the whole file and on the release."""
-    figure, (axes,) = _panels(1, height=2.6)
+    figure, (axes,) = _panels(1, height=2.9)
     chosen = groups.filter(pl.col("reform") == reform, pl.col("grouping") == "decile").sort("group")
     place = chosen["group"].to_numpy()
     axes.bar(
@@ -481,7 +478,7 @@ def reform_deciles(groups: pl.DataFrame, *, reform: str) -> Figure:
     axes.set_xticks(range(1, 11))
     axes.set_title(_verbatim(reform), fontsize=10, wrap=True)
     axes.set(xlabel="decile of income", ylabel="billions of dollars")
-    axes.legend(frameon=False, fontsize=8)
+    _legend_below(figure, axes, columns=2)
     return figure
 
 

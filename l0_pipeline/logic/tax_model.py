@@ -8,6 +8,7 @@ have given the same. What the results are called in the published statistics is 
 how the aged records become files that ``tc`` reads, in ``release.taxcalc_files``.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -182,12 +183,20 @@ def _credits(calculator: Any, draws: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _calculator(records: Any, *, year: int) -> Any:
-    """Tax-Calculator under the law of ``year``."""
+    """Tax-Calculator under the law of ``year``; it works on copies of both."""
+    import taxcalc
+
+    return taxcalc.Calculator(policy=_law(year), records=records, verbose=False)
+
+
+@cache
+def _law(year: int) -> Any:
+    """Current law, set to ``year``; to read it takes Tax-Calculator a second."""
     import taxcalc
 
     policy = taxcalc.Policy()
     policy.set_year(year)
-    return taxcalc.Calculator(policy=policy, records=records, verbose=False)
+    return policy
 
 
 def _aged_records(tax_units: pl.DataFrame, *, income_year: int, target_year: int) -> Any:

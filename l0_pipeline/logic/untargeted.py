@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from l0_pipeline.logic.anchors import Anchors
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.tables import UNTARGETED_COLUMNS, names
 
 # categories with a smaller share of the survey are one, so that no row hangs on a few households
 RAREST = 0.01
@@ -114,6 +115,22 @@ def within_area_shares(
     # without variables there are no cells, of the same columns
     found = [rows(variable) for variable in variables] or [rows(AREA).clear()]
     return _shares(pl.concat(found), households=len(households))
+
+
+def shares_table(
+    shares: WithinAreaShares,
+    weights: np.ndarray,  # (households,)
+    *,
+    held: Sequence[str],
+) -> pl.DataFrame:
+    """Each share under the survey's weights and under ``weights``: ``UNTARGETED_COLUMNS``."""
+    difference = pl.Series("difference", shares.differences(weights)).fill_nan(None)
+    found = shares.cells.with_columns(difference).with_columns(
+        share_released=pl.col("design_share") + pl.col("difference"),
+        held=pl.col("variable").is_in(list(held)),
+    )
+    renamed = found.rename({"design_share": "share_pool"})
+    return renamed.select(names(UNTARGETED_COLUMNS)).cast({"area": pl.Int64})
 
 
 def drift(

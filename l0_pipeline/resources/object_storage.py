@@ -47,7 +47,7 @@ class ObjectStorage:
         self.objects = ObjectFiles(location)
         self.abandoned_after = timedelta(seconds=abandoned_after_s)
         self.lock_timeout_s = lock_timeout_s
-        self._give_up_at = [float("inf")]  # one moment for each mark that is held
+        self._held: dict[str, float] = {}  # own marks, and when to give up
 
     def address(self, release_id: str) -> str:
         """The address of the release."""
@@ -74,7 +74,7 @@ class ObjectStorage:
         """Mark the release as used, wait until nobody removes it, and tidy."""
         with self._marked(USING, release_id) as now:
             self._await_removal(release_id, now)
-            self._remove_rubbish(now, but=release_id)
+            self._remove_rubbish(now)
             yield
 
     def claim(self, release_id: str, manifest: bytes) -> bytes:
@@ -150,7 +150,7 @@ class ObjectStorage:
         self.objects.put(name, content)
 
     def _refuse_late(self) -> None:
-        if _now() > min(self._give_up_at):
+        if _now() > min(self._held.values()):
             raise InputError(
                 f"Given up at {self.objects.location}: this has taken longer than half of "
                 f"abandoned_after_s ({self.abandoned_after.total_seconds():g} seconds), after "
@@ -175,7 +175,7 @@ class ObjectStorage:
     def _marked(self, kind: str, release_id: str) -> Iterator[datetime]:
         """Hold a mark; gives the time at the storage."""
         name = f"{kind}{release_id}-{uuid.uuid4().hex}"
-        self._give_up_at.append(_now() + self.abandoned_after.total_seconds() / 2)
+        self._held[name] = _now() + self.abandoned_after.total_seconds() / 2
         try:
             self._put(name, f"{release_id}\n".encode())
             now = self.objects.modified(name)
@@ -183,13 +183,14 @@ class ObjectStorage:
                 raise FileNotFoundError(f"{name} is gone as soon as it was written")
             yield now
         finally:
-            self._give_up_at.pop()
+            del self._held[name]
             with contextlib.suppress(OSError):  # it dies of age
                 self.objects.delete(name)
 
     def _live_marks(self, kind: str, release_id: str, now: datetime) -> list[str]:
+        """The marks of others."""
         marks = [m for m in self.objects.sizes() if m.startswith(f"{kind}{release_id}-")]
-        return [mark for mark in marks if not self._is_old([mark], now)]
+        return [m for m in marks if m not in self._held and not self._is_old([m], now)]
 
     def _is_old(self, names: list[str], now: datetime) -> bool:
         """Whether even the newest of these objects, if it is still there, is of long ago."""
@@ -207,10 +208,10 @@ class ObjectStorage:
                 )
             time.sleep(POLL_S)
 
-    def _remove_rubbish(self, now: datetime, *, but: str) -> None:
+    def _remove_rubbish(self, now: datetime) -> None:
         """What killed publishers and removers left long ago."""
         for release_id, files in self._found().items():
-            if release_id != but and not _is_whole(files) and self._is_rubbish(release_id, now):
+            if not _is_whole(files) and self._is_rubbish(release_id, now):
                 self.remove(release_id, unless=partial(self._is_needed, release_id, now))
         for name in self.objects.sizes():
             if name.startswith((USING, REMOVING)) and self._is_old([name], now):

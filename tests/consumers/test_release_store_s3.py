@@ -34,7 +34,7 @@ from l0_pipeline.logic.errors import InputError  # noqa: E402
 from l0_pipeline.resources.object_files import ObjectFiles  # noqa: E402
 
 BUCKET = "survey"
-SHORT_S = 4.0  # long enough for a toy release, twice; short enough to wait for
+SHORT_S = 12.0  # a toy release takes less than half of it; short enough to wait for
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "toy",
     "AWS_SECRET_ACCESS_KEY": "toy",

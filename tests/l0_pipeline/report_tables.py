@@ -89,6 +89,12 @@ def optional() -> dict[str, pl.DataFrame]:
         "untargeted": _untargeted(),
         "size_frontier": _size_frontier(),
         "household_reasons": _household_reasons(),
+        "household_contributions": pl.DataFrame(
+            {
+                "household_id": np.repeat(np.arange(KEPT), 2), "rank": [1, 2] * KEPT,
+                "target_id": ["2022-0007", "2022-0008"] * KEPT, "share": [0.31, 0.02] * KEPT,
+            }
+        ),
     }  # fmt: skip
 
 

@@ -206,8 +206,20 @@ def test_an_unfinished_release_with_other_texts_is_not_finished_until_it_is_aban
         publish(location, texts={"other.txt": "Other\n"})
     assert objects(location) == left
     made_older(location)
-    publish(location, seed=1)
-    publish(location, texts={"other.txt": "Other\n"})
+    release = publish(location, texts={"other.txt": "Other\n"}, created_at=LATER)
+    assert store(location).read_manifest(release.release_id).created_at == LATER
+    store(location).verify(release.release_id)
+
+
+def test_what_looks_abandoned_is_finished_and_not_removed_while_another_is_at_it(location):
+    with pytest.raises(Killed), failing(at=5, error=Killed(), for_good=True):
+        publish(location)
+    made_older(location)
+    (begun,) = {name.partition("/")[0] for name in objects(location) if "/" in name}
+    put(location, f".using-{begun}-another")
+    assert publish(location, created_at=LATER).release_id == begun
+    assert store(location).read_manifest(begun).created_at == NOON
+    store(location).verify(begun)
 
 
 def test_a_publisher_that_meets_another_of_the_same_release_half_way_agrees_with_it(location):

@@ -170,6 +170,12 @@ def test_pruning_one_year_leaves_the_others(location):
         store(location).prune(keep=0)
 
 
+def test_pruning_all_years_keeps_as_many_of_each(location):
+    newest = {seeds(location, 0, 1, 2, year=year)[-1] for year in (2021, 2022, 2023)}
+    assert len(store(location).prune(keep=1)) == 6
+    assert {r.release_id for r in store(location).releases()} == newest
+
+
 def test_a_release_whose_manifest_cannot_be_read_is_listed_last_and_never_pruned(location):
     first, second, third = seeds(location, 0, 1, 2)
     rewrite(location, first, "manifest.json", b"{")

@@ -33,6 +33,7 @@ from l0_pipeline.logic.release.manifest import (
 from l0_pipeline.resources.release_store import PublishedRelease, installed_versions
 
 STEPS = ("mkdir", "fchmod", "fsync", "chmod", "rename", "symlink")  # functions of os that publish
+STEPS_BACK = ("rename", "fsync", "chmod", "unlink", "rmdir")  # those that remove
 FIRST_TO_FAIL = 2  # the first is the mkdir of the folder of releases, which may be there
 STEPS_IN_PLACE = 7  # flush the folder; then for two links: make, rename, flush
 KILL_AT = (  # (function of os, its how-manieth call)
@@ -69,7 +70,7 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def watched(before: Callable[[str, int], None]) -> Iterator[None]:
+def watched(before: Callable[[str, int], None], steps: tuple[str, ...] = STEPS) -> Iterator[None]:
     """Call ``before`` with the name and the running number of each step of a publication."""
     numbers = itertools.count(1)
 
@@ -81,7 +82,7 @@ def watched(before: Callable[[str, int], None]) -> Iterator[None]:
         return call
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in STEPS:
+        for name in steps:
             patch.setattr(os, name, watching(name, getattr(os, name)))
         yield
 
@@ -190,6 +191,30 @@ def test_stopped_at_any_step_latest_names_a_whole_release_and_no_rubbish_stays(t
         assert rubbish(folder) == []
         second = publish(folder, seed=1)
         assert store(folder).latest() == second.release_id
+
+
+def test_a_removal_stopped_at_any_step_leaves_a_whole_release_or_none(tmp_path):
+    def old_and_new(folder: Path) -> list[str]:
+        days = [NOON, NOON + timedelta(days=1)]
+        return [publish(folder, seed=n, created_at=at).release_id for n, at in enumerate(days)]
+
+    old_and_new(tmp_path / "counting")
+    seen: list[str] = []
+    with watched(lambda name, number: seen.append(name), STEPS_BACK):
+        store(tmp_path / "counting").prune(keep=1)
+    assert len(seen) > 11
+    for step in range(1, len(seen) + 1):
+        folder = tmp_path / str(step)
+        old, new = old_and_new(folder)
+        with pytest.raises(Stopped), watched(failing_at(step, Stopped()), STEPS_BACK):
+            store(folder).prune(keep=1)
+        assert [r.release_id for r in store(folder).releases()] == [new, old][: 1 + (step == 1)]
+        assert [store(folder).faults(r.release_id) for r in store(folder).releases()] in (
+            [[]],
+            [[], []],
+        )
+        publish(folder, seed=1)
+        assert rubbish(folder) == []
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,21 @@
 Tax-Calculator itself computes them, uncompiled: half a minute of compilation would serve seven.
 """
 
+import numpy as np
 import polars as pl
 import pytest
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.tables import TAX_OUTPUT_COLUMNS
-from l0_pipeline.logic.tax_model import run_tax_model
+from l0_pipeline.logic.tax_model import (
+    AGED_INPUTS,
+    age_tax_units,
+    claim_stream,
+    credit_draws,
+    growth_of_amounts,
+    growth_of_weights,
+    run_tax_model,
+)
 
 with pytest.MonkeyPatch.context() as patched:
     patched.setenv("NOTAXCALCJIT", "1")
@@ -142,7 +151,9 @@ def test_incomes_of_an_earlier_year_are_aged_and_meet_the_law_of_the_target_year
     assert aged["standard"] == 12_950
 
 
-def test_a_units_taxes_do_not_depend_on_the_other_units(results: pl.DataFrame):
+def test_a_units_taxes_do_not_depend_on_the_others_where_it_claims_whatever_it_draws(
+    results: pl.DataFrame,
+):
     some = UNITS.filter(pl.col("unit_id").is_in([RETIRED, PARENT])).reverse()
     alone = run_tax_model(some, income_year=YEAR, target_year=YEAR)
     together = results.filter(pl.col("unit_id").is_in([RETIRED, PARENT])).reverse()
@@ -180,3 +191,104 @@ def test_records_against_the_models_rules_are_refused_with_the_rule(
 
 def test_records_without_a_filing_status_are_refused():
     assert "MUST_READ_VARS" in _refusal(UNITS.drop("MARS"))
+
+
+def test_ageing_gives_the_inputs_that_the_results_were_computed_from():
+    units = UNITS.with_columns(FLPDYR=pl.lit(2012, pl.Int64), s006=7.0)
+    aged = age_tax_units(units, income_year=2021, target_year=YEAR)
+    results = run_tax_model(units, income_year=2021, target_year=YEAR)
+    assert aged.schema == units.schema
+    assert aged["unit_id"].equals(units["unit_id"])
+    assert aged["FLPDYR"].unique().to_list() == [YEAR]
+    inputs = [name for name in AGED_INPUTS if name in units.columns]
+    assert inputs
+    assert aged.select(inputs).equals(results.select(inputs))
+    assert not aged.select(inputs).equals(units.select(inputs))
+
+
+def test_ageing_leaves_counts_codes_and_weights():
+    units = UNITS.with_columns(s006=7.0)
+    aged = age_tax_units(units, income_year=2015, target_year=YEAR)
+    same = ["s006", "MARS", "XTOT", "EIC", "n24", "age_head", "household_id", "persons_21_64"]
+    assert aged.select(same).equals(units.select(same))
+    assert age_tax_units(units, income_year=YEAR, target_year=YEAR).equals(units)
+
+
+def test_results_of_aged_inputs_are_the_results():
+    aged = age_tax_units(UNITS, income_year=2018, target_year=YEAR)
+    assert run_tax_model(aged, income_year=YEAR, target_year=YEAR).equals(
+        run_tax_model(UNITS, income_year=2018, target_year=YEAR)
+    )
+
+
+def _claimants(*wages: float) -> pl.DataFrame:
+    """Parents of two whose credit is far below its most, so that only some claim it."""
+    parent = _ZERO | {"MARS": 4, "XTOT": 3, "EIC": 2, "n24": 2, "nu18": 2, "age_head": 30}
+    return pl.DataFrame(
+        [
+            parent | {"unit_id": place, "e00200": wage, "e00200p": wage}
+            for place, wage in enumerate(wages)
+        ]
+    )
+
+
+def test_draws_within_their_limits_give_the_same_credits_and_beyond_them_others():
+    units = _claimants(*np.linspace(3_000, 48_000, 8).tolist())
+    years = {"income_year": YEAR, "target_year": YEAR}
+    results = run_tax_model(units, **years)
+    draws = credit_draws(units, results, **years)
+    assert draws["draw"].to_list() == claim_stream(len(units)).tolist()
+    assert draws.select((pl.col("least") <= pl.col("draw")).all()).item()
+    assert draws.select((pl.col("draw") <= pl.col("most")).all()).item()
+    claims = results["eitc"] > 0
+    assert 0 < claims.sum() < len(units)
+
+    data = units.rename({"unit_id": "RECID"}).to_pandas()
+    policy = taxcalc.Policy()
+    policy.set_year(YEAR)
+    calculator = taxcalc.Calculator(
+        policy=policy, records=taxcalc.Records(data=data, start_year=YEAR)
+    )
+
+    def drawn(urn: np.ndarray) -> np.ndarray:
+        calculator.array("credit_claim_urn", urn)
+        calculator.calc_all()
+        return np.column_stack([calculator.array("eitc"), calculator.array("c11070")])
+
+    found = results.select("eitc", "c11070").to_numpy()
+    limits = draws.select("least", "most").to_numpy()
+    assert (drawn(limits[:, 0]) == found).all()
+    assert (drawn(limits[:, 1]) == found).all()
+    step = 1 / 1_000  # beyond the precision of the limits
+    below, above = limits[:, 0] - step, limits[:, 1] + step
+    assert (drawn(np.where(below > 0, below, 0.5)) != found).any(axis=1)[below > 0].all()
+    assert (drawn(np.where(above < 1, above, 0.5)) != found).any(axis=1)[above < 1].all()
+
+
+def test_a_unit_without_these_credits_may_draw_anything(results: pl.DataFrame):
+    draws = credit_draws(UNITS, results, income_year=YEAR, target_year=YEAR)
+    anything = draws.filter(least=0.0, most=1.0)["unit_id"]
+    assert set(anything) == {WORKER, COUPLE, RETIRED, LOSS, NOTHING}
+
+
+def test_rows_draw_the_same_numbers_whatever_the_length_of_the_file():
+    assert claim_stream(5).tolist() == claim_stream(50)[:5].tolist()
+
+
+def test_weights_grow_from_one_in_the_first_year_to_the_last_year_of_the_law():
+    growth = growth_of_weights(first_year=YEAR)
+    assert growth[YEAR] == 1
+    assert list(growth) == list(range(YEAR, taxcalc.GrowFactors().last_year + 1))
+    assert all(1 < growth[year + 1] / growth[year] < 1.02 for year in list(growth)[:-1])
+
+
+def test_weights_of_a_year_before_the_first_are_refused():
+    with pytest.raises(InputError, match="no CPS weights for 2009, but for 2014 to 2036"):
+        growth_of_weights(first_year=2009)
+
+
+def test_growth_of_amounts_is_tax_calculators_own_table():
+    table = growth_of_amounts()
+    assert set(table.columns) == taxcalc.GrowFactors.VALID_NAMES | {"YEAR"}
+    wages = table.filter(YEAR=YEAR)["AWAGE"].item()
+    assert wages == taxcalc.GrowFactors().factor_value("AWAGE", YEAR)

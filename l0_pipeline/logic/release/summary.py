@@ -4,7 +4,6 @@ Eighty columns, no colour. The numbers are defined in ``quality.py``.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from l0_pipeline.logic.release.quality import FitQuality, ReleaseQuality
 
@@ -25,7 +24,7 @@ def summary_text(
     quality: ReleaseQuality,
     *,
     title: str,
-    release_path: Path,
+    address: str,
     gates_only: FitQuality,
     random: FitQuality,
 ) -> str:
@@ -35,7 +34,7 @@ def summary_text(
     """
     lines = [
         title,
-        f"{INDENT}{release_path}",
+        f"{INDENT}{address}",
         "",
         *[_line(label, number) for label, number in _numbers(quality)],
         "",

@@ -59,6 +59,7 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
         "household_id", "kind", "inclusion_probability", "weight_ratio", "targets", "suffering",
         "loss_without", "largest_share",
     ),
+    "household_contributions": ("household_id", "rank", "target_id", "share"),
 }  # fmt: skip
 
 

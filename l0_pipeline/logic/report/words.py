@@ -30,7 +30,8 @@ def percent(value: object, *, digits: int = 2, signed: bool = False) -> str:
     if share is None:
         return DASH
     digits = 0 if abs(share) >= 10 else digits
-    return f"{100 * share:{'+' if signed else ''},.{digits}f} %"
+    shown = round(100 * share, digits) or 0.0  # never a minus before a zero
+    return f"{shown:{'+' if signed and shown else ''},.{digits}f} %"
 
 
 def limit_percent(value: object) -> str:

@@ -18,6 +18,7 @@ from l0_pipeline.logic.report.heading import ReportHeading
 from l0_pipeline.logic.report.pictures import picture
 from l0_pipeline.logic.report.words import count, percent, plain
 
+LARGEST = 25  # families of a figure
 ROLES = ("fitted", "held_out", "benchmark", "rejected")
 # reasons that name a number or another figure are counted together
 ALIKE = (
@@ -30,6 +31,8 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
     """Figures by role, family and reason; standard errors by family."""
     accounting = tables["target_accounting"]
     counts = dict(accounting.group_by("role").len().rows())
+    families = fit.accounting(accounting)
+    largest = families.sort("declared", "family", descending=[True, False]).head(LARGEST)
     told = ", ".join(f"{plain(role)} {count(counts.get(role, 0))}" for role in ROLES)
     return Section(
         anchor="accounting",
@@ -45,15 +48,16 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
                 pictures=(
                     picture(
                         plots.bars(
-                            fit.accounting(accounting),
+                            largest,
                             names="family",
                             values={role: plain(role) for role in ROLES},
                             title="Figures declared, by role",
                         ),
-                        f"Stacked bars by family. In all: {told}.",
+                        f"Stacked bars of {len(largest)} families. All families: {told}.",
                     ),
                 ),
-                caption=f"Published figures by family and role. In all: {told}.",
+                caption=f"Published figures of the {len(largest)} largest families by role. All "
+                f"families: {told}.",
                 tables=("target_accounting",),
             ),
             table(
@@ -64,6 +68,16 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
                     Shown("figures", "Figures", count),
                 ],
                 caption="Figures by role and reason",
+                tables=("target_accounting",),
+            ),
+            table(
+                families,
+                [
+                    Shown("family", "Family"),
+                    Shown("declared", "Figures", count),
+                    *(Shown(role, plain(role).capitalize(), count) for role in ROLES),
+                ],
+                caption="Figures by family and role",
                 tables=("target_accounting",),
             ),
             *_standard_errors(tables, heading),
@@ -100,21 +114,33 @@ def _standard_errors(
     ).filter(pl.any_horizontal(pl.col("fitted_median", "held_out_median").is_not_null()))
     if families.is_empty():
         return (Missing("No fitted or held-out target has a standard error."),)
+    largest = families.sort("targets", "family", descending=[True, False]).head(LARGEST)
     widest = families.sort("held_out_median", descending=True, nulls_last=True).row(0, named=True)
     return (
         Plate(
             pictures=(
                 picture(
-                    plots.standard_errors(families),
-                    f"Dots of {len(families)} families. The largest median standard error of "
-                    f"held-out targets is {percent(widest['held_out_median'])}: "
+                    plots.standard_errors(largest),
+                    f"Dots of {len(largest)} families. Of all families, the largest median "
+                    f"standard error of held-out targets is {percent(widest['held_out_median'])}: "
                     f"{widest['family']}.",
                 ),
             ),
             caption=(
-                f"Median standard error by family, as a share of the published value"
+                f"Median standard error of the {len(largest)} largest families, as a share of "
+                f"the published value"
                 f"{_of_what(tables.get('replicate_design'))}."
             ),
+            tables=("target_standard_errors", "target_fit"),
+        ),
+        table(
+            families,
+            [
+                Shown("family", "Family"),
+                Shown("fitted_median", "Fitted: median standard error", percent),
+                Shown("held_out_median", "Held out: median standard error", percent),
+            ],
+            caption="Standard errors by family",
             tables=("target_standard_errors", "target_fit"),
         ),
     )

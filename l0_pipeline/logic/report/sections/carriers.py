@@ -8,9 +8,10 @@ from l0_pipeline.logic import plots
 from l0_pipeline.logic.report.content import Plate, Section, Shown, build_first, table
 from l0_pipeline.logic.report.heading import ReportHeading
 from l0_pipeline.logic.report.pictures import picture
-from l0_pipeline.logic.report.words import count, number, percent, ratio, text
+from l0_pipeline.logic.report.words import count, number, percent, ratio, target, text
 
 ROWS = 20
+SOURCES = ("household_reasons", "household_contributions")
 KINDS = {"l0": "gates", "random": "random"}
 
 
@@ -32,6 +33,7 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
         "loss_without", "household_id", descending=[True, False], nulls_last=True
     ).head(ROWS)
     first = heaviest.row(0, named=True)
+    needed = _needed_most(heaviest, tables)
     above_half = int((reasons["largest_share"] > 0.5).sum())
     return Section(
         "carriers",
@@ -53,7 +55,7 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
                 tables=("household_reasons",),
             ),
             table(
-                heaviest.with_columns(
+                needed.with_columns(
                     pl.col("kind").replace(KINDS), pl.col("household_id").cast(pl.String)
                 ),
                 [
@@ -65,12 +67,32 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
                     Shown("suffering", "Targets worse without it", count),
                     Shown("loss_without", "Rise of the loss without it", _loss),
                     Shown("largest_share", "Largest share of a target", percent),
+                    *([Shown("needed", "Needed most by")] if "needed" in needed.columns else []),
                 ],
                 caption=f"The {len(heaviest)} households whose absence costs most",
-                tables=("household_reasons",),
+                tables=tuple(name for name in SOURCES if name in tables),
             ),
         ),
     )
+
+
+def _needed_most(heaviest: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The households with the fitted target that needs each most, where that is known."""
+    contributions = tables.get("household_contributions")
+    if contributions is None:
+        return heaviest
+    judged = tables["target_fit"].select("target_id", "variable", "geography", "condition")
+    first = (
+        contributions.filter(pl.col("rank") == 1)
+        .join(heaviest, on="household_id", how="semi")
+        .join(judged, on="target_id", how="inner")
+    )
+    said = [
+        f"{target(*row[:3])} ({percent(row[3], digits=0)} of it)"
+        for row in first["variable", "geography", "condition", "share"].rows()
+    ]
+    told = first.select("household_id").with_columns(needed=pl.Series(said, dtype=pl.String))
+    return heaviest.join(told, on="household_id", how="left", maintain_order="left")
 
 
 def _loss(value: object) -> str:

@@ -31,8 +31,8 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
     title = "Changes since the previous release"
     if heading.compared_with is None and summary is None:
         first = Missing(
-            f"This is the first release of {heading.year}: there is nothing to compare it with. "
-            "The next one will be compared with it."
+            f"There is no earlier release of {heading.year} to compare this one with. The next "
+            "one will be compared with it."
         )
         return Section("comparison", title, lead, (first,))
     if summary is None:

@@ -57,7 +57,7 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
 
 
 def _effects(study: pl.DataFrame) -> Plate:
-    worst = study.sort(pl.col("error").abs(), descending=True).row(0, named=True)
+    worst = study.sort(pl.col("error").abs(), descending=True, nulls_last=True).row(0, named=True)
     told = "; ".join(
         f"{row['reform']}: {signed_dollars(row['effect_whole'])} on the whole file, "
         f"{signed_dollars(row['effect_sparse'])} on the release"
@@ -131,14 +131,14 @@ def _by_group(groups: pl.DataFrame) -> Blocks:
             ),
         )
     states = groups.filter(pl.col("grouping") == "state")
-    if len(states):
+    if states["error"].is_not_null().any():
         blocks += (_state_map(states),)
     return blocks
 
 
 def _deciles_alt(deciles: pl.DataFrame, reform: str) -> str:
     rows = deciles.filter(pl.col("reform") == reform).sort("group")
-    worst = rows.sort(pl.col("error").abs(), descending=True).row(0, named=True)
+    worst = rows.sort(pl.col("error").abs(), descending=True, nulls_last=True).row(0, named=True)
     top = rows.row(-1, named=True)
     return (
         f"{reform}, bars by decile. Highest decile: {signed_dollars(top['effect_whole'])} on the "
@@ -150,6 +150,7 @@ def _deciles_alt(deciles: pl.DataFrame, reform: str) -> str:
 def _state_map(states: pl.DataFrame) -> Plate:
     worst = (
         states.with_columns(size=pl.col("error").abs())
+        .drop_nulls("size")
         .sort("size", "reform", "group", descending=[True, False, False])
         .unique("group", keep="first", maintain_order=True)
     )

@@ -1,0 +1,186 @@
+"""Reforms on files of several sizes, against the whole file: errors, seconds, memory.
+
+    .venv/bin/python benchmarks/reforms.py [draws]
+
+Reads the tables of the last `make run` of 2022. Each size trains gates anew, draws the hybrid by
+the selection plan and refits it as a release is. The first table has the default reforms and
+three that hang on few households in ways that no total mentions; errors of revenue effects, and
+in brackets the largest error of a tenth of incomes, all in percent of the whole effect. The
+second repeats the draw of the random part at the default size. The third is Tax-Calculator
+itself: one calculation on each file in turn, once compiled, and its peak memory.
+"""
+
+import sys
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import polars as pl
+from problem_2022 import held_near, load, table
+
+from l0.survey import calibrate
+from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid
+from l0_pipeline.logic.reform_study import File, compare_reforms
+from l0_pipeline.logic.reforms import REFORMS, Reform, ReformModel, tax_changes
+from l0_pipeline.logic.tax_model import age_tax_units
+from l0_pipeline.resources.plans import SelectionPlan
+from l0_pipeline.resources.process_memory import peak_memory_of
+from l0_pipeline.resources.training_run import TrainingRun
+from l0_pipeline.settings import DEFAULT_YEAR
+
+SHARES = (0.01, 0.03, 0.08, 0.10, 0.18)
+INCOMES_OF = 2014
+TIMED = 5
+HARDER = {
+    "state_tax_cap": Reform("State and local taxes deductible to $20,000", "ID_AllTaxes_c",
+                            "times", 2),
+    "student_interest": Reform("No deduction of interest on student loans", "ALD_StudentLoan_hc",
+                               "to", 1),
+    "childless_credit": Reform("Earned income credit from age 19", "EITC_MinEligAge", "to", 19),
+}  # fmt: skip
+ALL = {**REFORMS, **HARDER}
+
+
+@dataclass(frozen=True)
+class Studied:
+    """One size: its reforms, the tax units it keeps, and how well it meets the targets."""
+
+    reforms: pl.DataFrame
+    kept: np.ndarray  # (units,), which of the whole file's
+    held_out_median_error: float
+
+
+def main(draws: int) -> None:
+    whole = Whole()
+    sizes = {share: whole.study(share, seeds=[SelectionPlan().seed])[0] for share in SHARES}
+    print("error of the revenue effect (largest error of a tenth of incomes), percent")
+    heads = [f"{share:.0%}" for share in SHARES]
+    print(f"{'reform':<28}{'effect, bn':>11}{'affects':>9}" + "".join(f"{h:>15}" for h in heads))
+    for name in ALL:
+        rows = [studied.reforms.row(by_predicate=pl.col("reform") == name, named=True)
+                for studied in sizes.values()]  # fmt: skip
+        first = rows[0]
+        cells = "".join(f"{_cell(row):>15}" for row in rows)
+        print(
+            f"{name:<28}{first['effect_whole'] / 1e9:>11.2f}"
+            f"{first['units_affected_share']:>9.1%}{cells}"
+        )
+    for label, reforms in (("largest of the eight", REFORMS), ("largest of all", ALL)):
+        worst = [
+            s.reforms.filter(pl.col("reform").is_in(list(reforms)))["error"].abs().max()
+            for s in sizes.values()
+        ]
+        print(f"{label:<48}" + "".join(f"{100 * (w or 0):>14.2f}%" for w in worst))
+    held = "".join(f"{100 * s.held_out_median_error:>14.2f}%" for s in sizes.values())
+    print(f"{'held-out median error':<48}{held}")
+    print(f"\nat 10 %, {draws} draws of the random part: error, percent")
+    drawn = whole.study(0.10, seeds=list(range(draws)))
+    for name in ALL:
+        errors = [100 * s.reforms.filter(reform=name)["error"].item() for s in drawn]
+        print(f"{name:<28}" + "".join(f"{error:>8.2f}" for error in errors))
+    whole.cost({f"{share:.0%}": studied.kept for share, studied in sizes.items()})
+
+
+class Whole:
+    """The whole file: what each reform changes for every unit, under its own weights."""
+
+    def __init__(self) -> None:
+        self._fitted, self._held_out = load()
+        self._units = table("tax_units")
+        self._households = table("households")
+        self._aged = age_tax_units(
+            self._units, income_year=INCOMES_OF, target_year=int(DEFAULT_YEAR)
+        )
+        changes = tax_changes(self._aged, ALL, year=int(DEFAULT_YEAR))
+        ids = self._households["household_id"].to_numpy()
+        self._place = np.searchsorted(ids, self._units["household_id"].to_numpy())
+        weights = table("whole_file_weights")["weight"].to_numpy()
+        self._file = File(changes, self._units["state_fips"].to_numpy(), weights[self._place])
+
+    def study(self, share: float, *, seeds: list[int]) -> list[Studied]:
+        """Gates of one size, and the hybrid of each seed's draw."""
+        run = TrainingRun(budget=round(share * self._fitted.n_records))
+        gates = calibrate(
+            self._fitted,
+            budget=run.budget,
+            seed=run.seed,
+            max_weight_ratio=run.max_weight_ratio,
+            settings=run.selection(),
+            refit_settings=run.refit(),
+        )
+        trained = pl.DataFrame(
+            {
+                "scaled_design_weight": self._fitted.design_weights,
+                "log_alpha": pl.Series(gates.log_alpha).replace(float("-inf"), None),
+                "open_probability": gates.open_probability,
+            }
+        )
+        return [self._hybrid(trained, run, gates.penalty, seed) for seed in seeds]
+
+    def _hybrid(
+        self, trained: pl.DataFrame, run: TrainingRun, penalty: float, seed: int
+    ) -> Studied:
+        plan = SelectionPlan(seed=seed)
+        near = held_near(plan, design_weights=self._fitted.design_weights)
+        sample = draw_hybrid(trained, self._households, near.shares, size=run.budget, **plan.draw())
+        weights = refit_hybrid(
+            near.problem(self._fitted, sample),
+            sample,
+            expansion=plan.expansion,
+            loss=run.loss,
+            settings=run.refit(penalty=penalty),
+            device="cpu",
+        )
+        kept = (weights > 0)[self._place]
+        of_units = weights[self._place][kept]
+        sparse = File(self._file.changes.filter(kept), self._file.states[kept], of_units)
+        reforms, _ = compare_reforms(
+            self._file, sparse, ALL, replicates=of_units[:, None], scale=1.0
+        )
+        error = np.abs(self._held_out.relative_errors(weights))
+        return Studied(reforms, kept, float(np.median(error)))
+
+    def cost(self, files: dict[str, np.ndarray]) -> None:
+        """Seconds and memory of the model, the files in turn."""
+        reform = REFORMS["bottom_rate"]
+        everybody = np.ones(len(self._aged), dtype=bool)
+        models: dict[str, tuple[ReformModel, float | None]] = {}
+        ReformModel(self._aged.head(100), year=int(DEFAULT_YEAR)).run(reform)  # compiles
+        for name, kept in {**files, "whole": everybody}.items():
+            aged = self._aged.filter(kept)
+            models[name] = peak_memory_of(lambda aged=aged: _run(aged, reform))
+        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
+        for _ in range(TIMED):
+            for name, (model, _) in models.items():
+                started = perf_counter()
+                ready = model.ready(reform)
+                middle = perf_counter()
+                ready.calc_all()
+                ended = perf_counter()
+                seconds[name].append((ended - middle, ended - started))
+        base = median(one for one, _ in seconds["whole"])
+        print(
+            f"\n{'file':<8}{'units':>9}{'calculation':>13}{'faster':>8}{'reform, s':>11}{'MB':>8}"
+        )
+        for name, kept in {**files, "whole": everybody}.items():
+            one, reformed = (median(each) for each in zip(*seconds[name], strict=True))
+            memory = models[name][1]
+            print(
+                f"{name:<8}{kept.sum():>9,}{one:>11.3f} s{base / one:>8.1f}{reformed:>11.2f}"
+                f"{'' if memory is None else f'{memory:8.0f}'}"
+            )
+
+
+def _run(aged: pl.DataFrame, reform: Reform) -> ReformModel:
+    model = ReformModel(aged, year=int(DEFAULT_YEAR))
+    model.run(reform)
+    return model
+
+
+def _cell(row: dict[str, float]) -> str:
+    return f"{100 * row['error']:+.2f} ({100 * row['largest_decile_error']:.2f})"
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

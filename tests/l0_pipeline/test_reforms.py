@@ -1,0 +1,88 @@
+"""Laws of tax reforms, run by the real Tax-Calculator on units of the real CPS file.
+
+Tax-Calculator is not compiled: that would take longer than these units do.
+"""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.microdata import schema
+from l0_pipeline.logic.reforms import REFORMS, Reform, tax_changes
+from l0_pipeline.logic.tax_model import age_tax_units
+from l0_pipeline.resources.cps_source import CpsSource
+from l0_pipeline.resources.reform_plan import OwnReform, ReformPlan
+
+with pytest.MonkeyPatch.context() as patched:
+    patched.setenv("NOTAXCALCJIT", "1")
+    import taxcalc  # noqa: F401
+
+YEAR = 2022
+SOME = {name: REFORMS[name] for name in ("top_rate", "bottom_rate", "payroll_cap")} | {
+    "no_credit": Reform("No child tax credit", "CTC_c", "to", 0)
+}
+
+
+@pytest.fixture(scope="module")
+def aged() -> pl.DataFrame:
+    raw = CpsSource().read()
+    everyone = schema.tax_units(raw)
+    # enough of the rich for those reforms that move few others
+    rich = [everyone.top_k(15, by=name) for name in ("e00200", "e00300", "e00900")]
+    units = pl.concat([everyone.sample(100, seed=4), *rich]).unique("unit_id").sort("unit_id")
+    return age_tax_units(units, income_year=schema.income_year(raw), target_year=YEAR)
+
+
+@pytest.fixture(scope="module")
+def changes(aged: pl.DataFrame) -> pl.DataFrame:
+    return tax_changes(aged, SOME, year=YEAR)
+
+
+def test_every_reform_moves_somebody_and_each_unit_has_its_row(aged, changes):
+    assert changes["unit_id"].equals(aged["unit_id"])
+    assert changes.columns == ["unit_id", "c00100", *SOME]
+    moved = [name for name in SOME if (changes[name].abs() > 1).any()]
+    assert moved == [*SOME]
+
+
+def test_reforms_move_taxes_in_the_direction_that_they_say(changes):
+    assert changes["top_rate"].max() < 1e-6
+    for raises in ("bottom_rate", "payroll_cap", "no_credit"):
+        assert changes[raises].min() > -1e-6
+
+
+def test_a_point_on_the_bottom_rate_costs_at_most_a_hundredth_of_its_bracket(changes):
+    # $20,550 for joint returns in 2022
+    assert changes["bottom_rate"].max() == pytest.approx(205.5, abs=1e-6)
+
+
+def test_the_payroll_cap_moves_only_earnings_above_the_old_one(aged, changes):
+    earner = np.maximum(aged["e00200p"], aged["e00200s"]) + np.maximum(aged["e00900"], 0)
+    assert (earner.filter(changes["payroll_cap"] > 1) > 147_000 * 0.9).all()
+
+
+def test_a_credit_taken_away_raises_taxes_of_families_alone(aged, changes):
+    assert (aged["n24"].filter(changes["no_credit"] > 1) > 0).all()
+
+
+def test_a_parameter_that_does_not_exist_is_named(aged):
+    with pytest.raises(InputError, match="no parameter 'II_rt99'"):
+        tax_changes(aged.head(5), {"x": Reform("nothing", "II_rt99", "plus", 1)}, year=YEAR)
+
+
+def test_a_plan_adds_reforms_of_ones_own_to_those_that_it_names():
+    own = OwnReform(
+        name="flat", description="A flat tax", parameter="II_rt1", change="to", number=0.2
+    )
+    chosen = ReformPlan(reforms=["top_rate"], own=[own]).chosen()
+    assert chosen == {
+        "top_rate": REFORMS["top_rate"],
+        "flat": Reform("A flat tax", "II_rt1", "to", 0.2),
+    }
+
+
+@pytest.mark.parametrize("names", [["no_such_reform"], [], ["top_rate", "top_rate"]])
+def test_a_plan_of_unknown_repeated_or_no_reforms_is_refused(names):
+    with pytest.raises(InputError, match="known are standard_deduction"):
+        ReformPlan(reforms=names).chosen()
