@@ -3,11 +3,11 @@
     .venv/bin/python benchmarks/kill_publishing.py            in a local folder
     python benchmarks/kill_publishing.py --s3                 on S3: a server of its own (moto)
 
-Thirty moments are spread over the time from the first write to the last. After each, ``latest`` must name a
-whole release that verifies, and so must every release that is listed. The next run publishes the
-same release, or by turns another one; on object storage what was left half-way may stay until it
-is taken for abandoned, which the last line tells. Ends with status 1 when a release is not whole
-or rubbish stays. ``--s3`` needs what ``tests/consumers`` needs.
+Thirty moments are spread over the time from the first write to the last. After each, ``latest``
+must name a whole release that verifies, and so must every release that is listed. The next run
+publishes the same release, or by turns another one; on object storage what was left half-way may
+stay until it is taken for abandoned, which the last line tells. Ends with status 1 when a release
+is not whole or rubbish stays. ``--s3`` needs what ``tests/consumers`` needs.
 """
 
 import argparse

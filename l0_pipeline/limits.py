@@ -115,9 +115,7 @@ def judge_fit(
     ]
 
 
-def judge_reforms(
-    reform_study: pl.DataFrame, *, limits: CheckLimits
-) -> dg.AssetCheckResult:
+def judge_reforms(reform_study: pl.DataFrame, *, limits: CheckLimits) -> dg.AssetCheckResult:
     """The verdict on the largest error of a reform's revenue effect."""
     return checks.judge_limit(
         "reforms_agree",

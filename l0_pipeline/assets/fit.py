@@ -48,6 +48,7 @@ def target_fit(
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
+    from l0_pipeline.logic.report.sections.states import state_errors
 
     ids = households["household_id"]
     coefficients = constraint_matrix.coefficients
@@ -103,6 +104,24 @@ def target_fit(
                     },
                 )
             ),
+            "estimates_before": evidence.plot(
+                plots.estimates(
+                    table, weights="design", role="fitted", title="Fitted, design weights"
+                )
+            ),
+            "estimates_after": evidence.plot(
+                plots.estimates(
+                    table, weights="released", role="fitted", title="Fitted, released weights"
+                )
+            ),
+            "errors_by_state": evidence.plot(
+                plots.tile_map(
+                    dict(state_errors(table).select("fips", "fitted").drop_nulls().rows()),
+                    title="Fitted targets: median error",
+                    percent=True,
+                )
+            ),
+            "errors_by_level": evidence.plot(plots.errors_by_level(table)),
             "families": evidence.table(families),
             "errors_by_family": evidence.plot(plots.family_errors(families)),
         },

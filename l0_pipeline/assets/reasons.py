@@ -7,6 +7,7 @@ import polars as pl
 
 from l0_pipeline import checks
 from l0_pipeline.io_managers import TABLE
+from l0_pipeline.logic.figures import NATION
 from l0_pipeline.logic.matrix import ConstraintMatrix
 from l0_pipeline.logic.release.columns_evidence import CONTRIBUTION_COLUMNS, REASON_COLUMNS
 from l0_pipeline.logic.tables import UNTARGETED_COLUMNS, descriptions
@@ -64,13 +65,7 @@ def reasons(
         value=why,
         metadata={
             "needed_most": evidence.table(why.sort("loss_without", descending=True).head(SHOWN)),
-            "suffering": evidence.plot(
-                plots.histogram(
-                    why["suffering"].cast(pl.Float64),
-                    title="Targets that would be worse off without a household",
-                    xlabel="fitted targets, worse by more than a point",
-                )
-            ),
+            "carriers": evidence.plot(plots.carriers(why)),
         },
         check_results=checks.told(
             [checks.judge_table(why, REASON_COLUMNS, "household_id")], asset="household_reasons"
@@ -110,7 +105,8 @@ def untargeted(
     Columns that the refit holds near the survey, and columns that nothing holds.
     """
     from l0_pipeline import evidence
-    from l0_pipeline.logic import fit
+    from l0_pipeline.logic import fit, plots
+    from l0_pipeline.logic.report.sections.untargeted import named_shares
     from l0_pipeline.logic.untargeted import shares_table, within_area_shares
 
     design = calibrated_weights["scaled_design_weight"].to_numpy()
@@ -120,10 +116,16 @@ def untargeted(
     }
     shares = within_area_shares(households, list(columns), design_weights=design)
     table = shares_table(shares, kept, held=[name for name, held in columns.items() if held])
+    nation = table.filter(area=NATION)
     return dg.MaterializeResult(
         value=table,
         metadata={
             **{f"distortion_of_{name}": moved for name, moved in shares.distortion(kept).items()},
+            **(
+                {"shares": evidence.plot(plots.untargeted(named_shares(nation)))}
+                if len(nation)
+                else {}
+            ),
             "furthest": evidence.table(
                 table.sort(pl.col("difference").abs(), descending=True).head(SHOWN)
             ),

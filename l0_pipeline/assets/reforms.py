@@ -195,6 +195,7 @@ def study_reforms(
 ) -> Iterator[dg.MaterializeResult]:
     """Run the model on the kept households, and compare."""
     from l0_pipeline import evidence
+    from l0_pipeline.logic import plots
     from l0_pipeline.logic.reform_study import File, compare_reforms
     from l0_pipeline.logic.reforms import tax_changes
     from l0_pipeline.logic.tax_model import age_tax_units
@@ -234,6 +235,7 @@ def study_reforms(
             "largest_error": _largest(table, "error") or 0.0,
             "largest_decile_error": _largest(table, "largest_decile_error") or 0.0,
             "reforms": evidence.table(table),
+            "effects": evidence.plot(plots.reform_effects(table)),
             provenance.MADE_WITH: made_with,
         },
         check_results=checks.told(
@@ -254,7 +256,12 @@ def study_reforms(
     yield dg.MaterializeResult(
         asset_key="reform_groups",
         value=groups,
-        metadata={provenance.MADE_WITH: made_with},
+        metadata={
+            "deciles_of_the_least_alike": evidence.plot(
+                plots.reform_deciles(groups, reform=_least_alike(table))
+            ),
+            provenance.MADE_WITH: made_with,
+        },
         check_results=checks.told(
             [checks.judge_table(groups, REFORM_GROUP_COLUMNS, "reform", "grouping", "group")],
             asset="reform_groups",
@@ -317,6 +324,11 @@ def _described(reforms: dict[str, Reform], table: pl.DataFrame) -> pl.DataFrame:
             "units_with_change": [int((table[name].abs() > 1).sum()) for name in reforms],
         }
     )
+
+
+def _least_alike(table: pl.DataFrame) -> str:
+    """The reform whose tenths differ most between the files."""
+    return str(table.sort("largest_decile_error", descending=True, nulls_last=True)["reform"][0])
 
 
 def _largest(table: pl.DataFrame, column: str) -> float | None:

@@ -3,32 +3,40 @@
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from l0_pipeline import checks, limits, provenance
 from l0_pipeline.logic import fit
 from l0_pipeline.logic.design import population, relative_difference
-from l0_pipeline.logic.microdata import schema
+from l0_pipeline.logic.matrix import ConstraintMatrix
 from l0_pipeline.logic.release.dictionary import data_dictionary
 from l0_pipeline.logic.release.licence import licence_of
 from l0_pipeline.logic.release.manifest import InputFiles, ManifestDraft, Settings
-from l0_pipeline.logic.release.quality import ReleaseQuality
-from l0_pipeline.logic.release.summary import summary_text
-from l0_pipeline.logic.release.tables import release_descriptions, release_tables
+from l0_pipeline.logic.release.quality import FitQuality, ReleaseQuality
+from l0_pipeline.logic.release.tables import AS_THEY_ARE, release_descriptions, release_tables
 from l0_pipeline.partitions import years
+from l0_pipeline.resources.comparison_plan import ComparisonPlan
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
-from l0_pipeline.resources.plans import CheckLimits, ReplicatePlan, SelectionPlan, TargetPlan
+from l0_pipeline.resources.plans import (
+    CheckLimits,
+    FrontierPlan,
+    ReplicatePlan,
+    SelectionPlan,
+    TargetPlan,
+)
+from l0_pipeline.resources.reform_plan import ReformPlan
 from l0_pipeline.resources.release_store import ReleaseStore, installed_versions
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary, figures_digest
 from l0_pipeline.settings import OWNERS
 
-INPUTS = (
-    "raw_cps_extract", "households", "tax_units", "tax_outputs", "calibrated_weights",
-    "random_households", "selected_households", "selection_design", "replicate_weights",
-    "replicate_design", "target_standard_errors", "target_fit", "target_accounting",
+TABLES = (
+    "raw_cps_extract", "households", "tax_units", "tax_outputs", "aged_tax_units", "targets",
+    "calibrated_weights", "random_households", "selected_households", "reform_cost", *AS_THEY_ARE,
 )  # fmt: skip
+FRONTIER = "size_frontier"  # in a release where somebody made it
 
 
 @dg.asset(
@@ -36,27 +44,20 @@ INPUTS = (
     group_name="release",
     kinds={"parquet"},
     owners=OWNERS,
+    ins={name: dg.AssetIn() for name in (*TABLES, "constraint_matrix")},
     check_specs=[
         checks.blocking(
             "published_dataset", "release_verifies", "Every byte read back is the one published."
-        )
+        ),
+        *(
+            dg.AssetCheckSpec(name, asset="published_dataset", description=sentence)
+            for name, sentence in limits.COMPARISON_CHECKS.items()
+        ),
     ],
 )
 def published_dataset(
     context: dg.AssetExecutionContext,
-    raw_cps_extract: pl.DataFrame,
-    households: pl.DataFrame,
-    tax_units: pl.DataFrame,
-    tax_outputs: pl.DataFrame,
-    calibrated_weights: pl.DataFrame,
-    random_households: pl.DataFrame,
-    selected_households: pl.DataFrame,
-    selection_design: pl.DataFrame,
-    replicate_weights: pl.DataFrame,
-    replicate_design: pl.DataFrame,
-    target_standard_errors: pl.DataFrame,
-    target_fit: pl.DataFrame,
-    target_accounting: pl.DataFrame,
+    constraint_matrix: ConstraintMatrix,
     cps_source: CpsSource,
     figures_source: FiguresSource,
     variable_dictionary: VariableDictionary,
@@ -64,101 +65,79 @@ def published_dataset(
     target_plan: TargetPlan,
     selection_plan: SelectionPlan,
     replicate_plan: ReplicatePlan,
+    reform_plan: ReformPlan,
+    frontier_plan: FrontierPlan,
     check_limits: CheckLimits,
+    comparison_plan: ComparisonPlan,
     release_store: ReleaseStore,
+    **tables: pl.DataFrame,
 ) -> dg.MaterializeResult:
-    """A release folder: the kept households and their tax units, weights, fit and manifest.
+    """A release: the kept households, files that models read, the evidence, a report.
 
-    Written to a temporary folder, read back, and moved into place in one rename; `latest` moves
-    last. A release is read-only and never changed: the same inputs and settings give the same
-    release id. Refused when a limit is not met, when a table was made with other settings than
-    the manifest would state, or before the latest version of what it was made from.
+    Written beside its place, read back, and put there in one step; `latest` moves last. A release
+    is never changed: the same inputs and settings give the same release id. Refused when a limit
+    is not met, when a table was made with other settings than the manifest would state, or before
+    the latest version of what it was made from. It is compared with the release before it.
     """
     from l0_pipeline import evidence
-    from l0_pipeline.logic.calibration import quality
+    from l0_pipeline.logic.release.comparison import compare
+    from l0_pipeline.logic.release.model_files import model_files
+    from l0_pipeline.logic.release.texts import ReleaseTexts
 
     year = int(context.partition_key)
     source_digest = cps_source.digest()
     totals_digest = figures_digest(figures_source, variable_dictionary, year)
-    provenance.refuse_stale(context, assets=INPUTS)
+    provenance.refuse_stale(context, assets=(*TABLES, "constraint_matrix"))
     provenance.refuse_changed_files(
         context, asset="raw_cps_extract", digest=source_digest, files="The survey's files"
     )
     provenance.refuse_changed_files(
         context, asset="published_figures", digest=totals_digest, files="The figures' files"
     )
-    for asset in ("targets", "target_accounting"):
-        provenance.refuse_changed_settings(context, asset=asset, target_plan=target_plan)
-    provenance.refuse_changed_settings(
-        context, asset="calibrated_weights", training_run=training_run
-    )
-    for asset in ("random_households", "selected_households"):
-        provenance.refuse_changed_settings(
-            context, asset=asset, training_run=training_run, selection_plan=selection_plan
+    made_with = {"training_run": training_run, "selection_plan": selection_plan}
+    for assets, settings in (
+        (("targets", "target_accounting"), {"target_plan": target_plan}),
+        (("calibrated_weights", "whole_file_weights"), {"training_run": training_run}),
+        (("random_households", "selected_households"), made_with),
+        (
+            ("replicate_weights", "replicate_design", "target_standard_errors"),
+            made_with | {"replicate_plan": replicate_plan},
+        ),
+        (("reform_study", "reform_groups"), {"reform_plan": reform_plan}),
+    ):
+        for asset in assets:
+            provenance.refuse_changed_settings(context, asset=asset, **settings)
+    if provenance.is_current(
+        context, FRONTIER, training_run=training_run, frontier_plan=frontier_plan
+    ):
+        tables[FRONTIER] = context.load_asset_value(
+            dg.AssetKey(FRONTIER), python_type=pl.DataFrame, partition_key=context.partition_key
         )
-    for asset in ("replicate_weights", "replicate_design", "target_standard_errors"):
-        provenance.refuse_changed_settings(
-            context,
-            asset=asset,
-            training_run=training_run,
-            selection_plan=selection_plan,
-            replicate_plan=replicate_plan,
-        )
-    ids = households["household_id"]
-    design = calibrated_weights["scaled_design_weight"].to_numpy()
-    of_weights = {
-        "gates": calibrated_weights["calibrated_weight"].to_numpy(),
-        "random": fit.of_all(random_households, ids),
-        "released": fit.of_all(selected_households, ids),
-    }
-    numbers = {
-        name: quality(target_fit, name=name, weights=weights, design_weights=design)
-        for name, weights in of_weights.items()
-    }
-    roles = dict(target_accounting.group_by("role").len().rows())
-    population_error = relative_difference(
-        households, of_weights["released"], population(target_accounting)
+    whole, numbers = _quality(tables)
+    limits.refuse_beyond_limits(_judged(tables, whole, check_limits))
+    released = release_tables(tables, constraint_matrix)
+    dictionary = data_dictionary(
+        released,
+        descriptions=release_descriptions(
+            cps_source.source,
+            replicates=replicate_plan.replicates,
+        ),
     )
-    limits.refuse_beyond_limits(
-        [
-            *limits.judge_selection(
-                weights=selected_households["weight"].to_numpy(),
-                ratios=selected_households["weight_ratio"].to_numpy(),
-                design_total=float(design.sum()),
-                limits=check_limits,
-            ),
-            *limits.judge_fit(target_fit, population_error=population_error, limits=check_limits),
-        ]
+    previous = release_store.comparable(year)
+    comparison = (
+        None
+        if previous is None
+        else compare(release_store.read_tables(previous), released, points=comparison_plan.points)
     )
-    whole = ReleaseQuality(
-        households_kept=len(selected_households),
-        households_pool=len(households),
-        figures_declared=len(target_accounting),
-        targets_fitted=roles.get("fitted", 0),
-        targets_held_out=roles.get("held_out", 0),
-        targets_benchmark=roles.get("benchmark", 0),
-        targets_rejected=roles.get("rejected", 0),
-        population_error=population_error,
-        released=numbers["released"],
-    )
-    tables = release_tables(
-        households=households,
-        tax_units=tax_units,
-        tax_outputs=tax_outputs,
-        persons=schema.persons(raw_cps_extract),
-        selected_households=selected_households,
-        selection_design=selection_design,
-        replicate_weights=replicate_weights,
-        replicate_design=replicate_design,
-        target_standard_errors=target_standard_errors,
-        target_fit=target_fit,
-        target_accounting=target_accounting,
-    )
-    described = release_descriptions(cps_source.source, replicates=replicate_plan.replicates)
-    dictionary = data_dictionary(tables, descriptions=described)
+    compared = limits.judge_comparison(comparison, plan=comparison_plan)
+    if comparison_plan.blocks:
+        limits.refuse_beyond_limits(compared)
     title = f"Sparse CPS dataset for {year}"
+    texts = ReleaseTexts(
+        released, whole, numbers["gates"], numbers["random"], tables["reform_cost"], comparison
+    )
     published = release_store.publish(
-        tables,
+        released,
         draft=ManifestDraft(
             year=year,
             title=title,
@@ -177,6 +156,7 @@ def published_dataset(
                 training=training_run.model_dump(),
                 targets=target_plan.model_dump() | {"age_from": figures_source.age_from},
                 selection=selection_plan.model_dump() | {"replicates": replicate_plan.model_dump()},
+                reforms=reform_plan.model_dump(),
                 check_limits=check_limits.model_dump(),
             ),
             seed=training_run.seed,
@@ -186,16 +166,9 @@ def published_dataset(
             licence=licence_of(cps_source.source),
         ),
         dictionary=dictionary,
-        texts={
-            "summary.txt": lambda heading: summary_text(
-                whole,
-                title=title,
-                release_path=heading.address,  # type: ignore[arg-type]
-                gates_only=numbers["gates"],
-                random=numbers["random"],
-            )
-        },
-        compared_with=release_store.comparable(year),
+        files=model_files(tables, year=year),
+        texts=texts.by_name(),
+        compared_with=previous,
     )
     faults = release_store.faults(published.release_id)
     files = release_store.files(published.release_id)
@@ -205,6 +178,7 @@ def published_dataset(
         metadata={
             "release_id": published.release_id,
             "path": dg.MetadataValue.path(published.address),
+            "report": dg.MetadataValue.path(f"{published.address}/report.html"),
             "newly_created": published.created,
             "dagster/column_schema": dg.TableSchema(
                 [
@@ -219,11 +193,24 @@ def published_dataset(
             "tables": evidence.table(
                 pl.DataFrame(
                     {
-                        "table": list(tables),
-                        "rows": [len(table) for table in tables.values()],
-                        "columns": [len(table.columns) for table in tables.values()],
+                        "table": list(released),
+                        "rows": [len(table) for table in released.values()],
+                        "columns": [len(table.columns) for table in released.values()],
                     }
                 )
+            ),
+            "compared_with": previous or "nothing: the first release of its year",
+            **(
+                {}
+                if comparison is None
+                else {
+                    "comparison": evidence.table(
+                        comparison.summary.transpose(
+                            include_header=True, header_name="number", column_names=["value"]
+                        )
+                    ),
+                    "drift": evidence.table(comparison.drift),
+                }
             ),
             **{name: float(number) for name, number in whole.numbers().items()},
         },
@@ -233,7 +220,63 @@ def published_dataset(
                     check_name="release_verifies",
                     passed=not faults,
                     metadata={"files": len(files), "faults": "; ".join(faults) or "none"},
-                )
+                ),
+                *compared,
             ]
         ),
     )
+
+
+def _quality(tables: dict[str, pl.DataFrame]) -> tuple[ReleaseQuality, dict[str, FitQuality]]:
+    """The numbers of the release, and of as many households chosen otherwise."""
+    from l0_pipeline.logic.calibration import quality
+
+    design = tables["calibrated_weights"]["scaled_design_weight"].to_numpy()
+    weights = _weights(tables)
+    numbers = {
+        name: quality(tables["target_fit"], name=name, weights=of_name, design_weights=design)
+        for name, of_name in weights.items()
+    }
+    roles = dict(tables["target_accounting"].group_by("role").len().rows())
+    whole = ReleaseQuality(
+        households_kept=len(tables["selected_households"]),
+        households_pool=len(tables["households"]),
+        figures_declared=len(tables["target_accounting"]),
+        targets_fitted=roles.get("fitted", 0),
+        targets_held_out=roles.get("held_out", 0),
+        targets_benchmark=roles.get("benchmark", 0),
+        targets_rejected=roles.get("rejected", 0),
+        population_error=relative_difference(
+            tables["households"], weights["released"], population(tables["target_accounting"])
+        ),
+        released=numbers["released"],
+    )
+    return whole, numbers
+
+
+def _weights(tables: dict[str, pl.DataFrame]) -> dict[str, np.ndarray]:
+    ids = tables["households"]["household_id"]
+    return {
+        "gates": tables["calibrated_weights"]["calibrated_weight"].to_numpy(),
+        "random": fit.of_all(tables["random_households"], ids),
+        "released": fit.of_all(tables["selected_households"], ids),
+    }
+
+
+def _judged(
+    tables: dict[str, pl.DataFrame], whole: ReleaseQuality, check_limits: CheckLimits
+) -> list[dg.AssetCheckResult]:
+    """What guards a release, asked once more of the tables at hand."""
+    kept = tables["selected_households"]
+    return [
+        *limits.judge_selection(
+            weights=kept["weight"].to_numpy(),
+            ratios=kept["weight_ratio"].to_numpy(),
+            design_total=float(tables["calibrated_weights"]["scaled_design_weight"].sum()),
+            limits=check_limits,
+        ),
+        *limits.judge_fit(
+            tables["target_fit"], population_error=whole.population_error, limits=check_limits
+        ),
+        limits.judge_reforms(tables["reform_study"], limits=check_limits),
+    ]

@@ -176,6 +176,9 @@ def replicate(
             metadata={
                 provenance.MADE_WITH: made_with,
                 "by_family": evidence.table(fit.standard_errors_by_family(errors)),
+                "errors_by_family": evidence.plot(
+                    plots.standard_errors(fit.standard_errors_by_family(errors))
+                ),
                 "held_out": evidence.plot(
                     plots.histogram(
                         errors.filter(role="held_out")["relative_standard_error"],

@@ -136,8 +136,10 @@ def selected_households(
                     pl.Series(ratios),
                     title="Weight ratios",
                     xlabel="weight over scaled design weight",
+                    quantiles=True,
                 )
             ),
+            "weights": evidence.plot(plots.lorenz({"released weights": table["weight"]})),
         },
         check_results=checks.told(
             [
@@ -224,14 +226,15 @@ def selection_design(
         metadata={
             "design": selection_plan.describe(),
             "expanded_totals": evidence.table(totals),
-            "by_state": evidence.plot(
-                plots.bars(
-                    table,
-                    names="state_fips",
-                    values={"by_gates": "chosen by gates", "at_random": "drawn at random"},
-                    title="Households kept, by state (FIPS code), in numbers",
+            "kept_by_state": evidence.plot(
+                plots.tile_map(
+                    dict(
+                        table.select("state_fips", pl.col("by_gates") + pl.col("at_random")).rows()
+                    ),
+                    title="Households kept",
                 )
             ),
+            "by_state": evidence.plot(plots.kept_by_state(table)),
             "inclusion_probabilities": evidence.plot(
                 plots.histogram(chance, title="Inclusion probabilities", xlabel="probability")
             ),

@@ -362,7 +362,7 @@ def replicate_weight_columns(count: int) -> tuple[Column, ...]:
 UNTARGETED_COLUMNS: tuple[Column, ...] = (
     Column("variable", pl.String, "name", "Column of households that no target mentions"),
     Column("held", pl.Boolean, "flag", "Whether the refit held its shares near the survey's"),
-    Column("area", pl.Int64, "code", "State, by its FIPS code"),
+    Column("area", pl.String, "code", "US, or a state's two-digit FIPS code"),
     Column("category", pl.String, "name", "Its value; rare ones together are `other`"),
     Column("share_pool", pl.Float64, "share", "Of the state's households in the survey"),
     Column("share_released", pl.Float64, "share", "Of the state's households as released"),

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from l0_pipeline.logic.anchors import Anchors
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.figures import NATION
 from l0_pipeline.logic.tables import UNTARGETED_COLUMNS, names
 
 # categories with a smaller share of the survey are one, so that no row hangs on a few households
@@ -123,14 +124,31 @@ def shares_table(
     *,
     held: Sequence[str],
 ) -> pl.DataFrame:
-    """Each share under the survey's weights and under ``weights``: ``UNTARGETED_COLUMNS``."""
-    difference = pl.Series("difference", shares.differences(weights)).fill_nan(None)
-    found = shares.cells.with_columns(difference).with_columns(
-        share_released=pl.col("design_share") + pl.col("difference"),
-        held=pl.col("variable").is_in(list(held)),
+    """Shares of each area and of the nation, in the survey and under ``weights``.
+
+    Returns:
+        ``UNTARGETED_COLUMNS``; released shares are null in an area without weight.
+    """
+    found = shares.cells.with_columns(
+        area=pl.col("area").cast(pl.String).str.zfill(2),
+        pool=pl.col("design_share") * pl.col("design_total"),
+        released=shares.indicators @ weights,
     )
-    renamed = found.rename({"design_share": "share_pool"})
-    return renamed.select(names(UNTARGETED_COLUMNS)).cast({"area": pl.Int64})
+    nation = found.with_columns(area=pl.lit(NATION))
+    keys = ["variable", "area", "category"]
+    both = pl.concat([found, nation]).group_by(keys).agg(pl.col("pool", "released").sum())
+    summed = pl.col("pool").sum().over("variable", "area")
+    weighed = pl.col("released").sum().over("variable", "area")
+    return (
+        both.with_columns(
+            held=pl.col("variable").is_in(list(held)),
+            share_pool=pl.col("pool") / summed,
+            share_released=pl.when(weighed > 0).then(pl.col("released") / weighed),
+        )
+        .with_columns(difference=pl.col("share_released") - pl.col("share_pool"))
+        .sort(keys)
+        .select(names(UNTARGETED_COLUMNS))
+    )
 
 
 def drift(

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -437,7 +436,7 @@ def test_the_summary_shows_place_numbers_and_three_methods_in_eighty_columns():
     text = summary_text(
         QUALITY,
         title=DRAFT.title,
-        release_path=Path("data/releases/2022-0123456789ab"),
+        address="data/releases/2022-0123456789ab",
         gates_only=replace(HYBRID, largest_weight_ratio=1_234_567.8),
         random=replace(HYBRID, held_out_median_error=None),
     )

@@ -8,7 +8,8 @@ from l0.survey import CalibrationProblem, refit
 from l0.survey.refit import RefitSettings
 from l0_pipeline.logic.anchors import anchored
 from l0_pipeline.logic.errors import InputError
-from l0_pipeline.logic.untargeted import drift, within_area_shares
+from l0_pipeline.logic.tables import UNTARGETED_COLUMNS
+from l0_pipeline.logic.untargeted import drift, shares_table, within_area_shares
 
 HOUSEHOLDS = pl.DataFrame(
     {
@@ -114,3 +115,16 @@ def test_without_variables_there_is_nothing_to_anchor_or_to_distort():
     problem = CalibrationProblem(np.ones((1, 8)), [16.0], DESIGN)
     assert nothing.distortion(DESIGN) == {}
     assert anchored(problem, (nothing.anchors(), 0.1)) is problem
+
+
+def test_a_table_of_shares_has_each_state_and_the_nation_in_survey_and_release():
+    weights = np.array([2.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    table = shares_table(shares(), weights, held=["persons"])
+    assert dict(table.schema) == {column.name: column.dtype for column in UNTARGETED_COLUMNS}
+    found = {(row["area"], row["category"]): row for row in table.iter_rows(named=True)}
+    assert found["01", "1"]["share_pool"] == 0.5
+    assert found["01", "1"]["share_released"] == 0.5
+    assert found["US", "1"]["share_pool"] == pytest.approx(5 / 8)
+    assert found["US", "1"]["difference"] == pytest.approx(0.5 - 5 / 8)
+    assert found["02", "1"]["share_released"] is None
+    assert table["held"].all()

@@ -63,6 +63,7 @@ class Settings(_Record):
     targets: dict[str, JsonValue]
     selection: dict[str, JsonValue]
     check_limits: dict[str, JsonValue]
+    reforms: dict[str, JsonValue] = Field(default_factory=dict)  # none where none was studied
 
 
 class TableRecord(_Record):

@@ -93,9 +93,7 @@ def release_tables(
     }
 
 
-def release_descriptions(
-    source: str, *, replicates: int
-) -> dict[str, TableDescription]:
+def release_descriptions(source: str, *, replicates: int) -> dict[str, TableDescription]:
     """What every published column means, and where it comes from."""
     household_id = next(c for c in SELECTED_COLUMNS if c.name == "household_id")
     survey = f"survey ({source})"

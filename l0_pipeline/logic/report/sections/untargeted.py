@@ -26,7 +26,7 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
     if shares is None:
         missing = build_first("untargeted", year=heading.year, said="Nothing was compared.")
         return Section("untargeted", title, lead, (missing,))
-    named = _named(shares)
+    named = named_shares(shares)
     largest = named.sort(
         pl.col("difference").abs(), "name", descending=[True, False], nulls_last=True
     ).head(ROWS)
@@ -71,7 +71,8 @@ def _points(value: object) -> str:
     return percent(value, signed=True).removesuffix(" %")
 
 
-def _named(shares: pl.DataFrame) -> pl.DataFrame:
+def named_shares(shares: pl.DataFrame) -> pl.DataFrame:
+    """The shares with ``name`` and ``place`` in words."""
     rows = shares.select("variable", "category", "area").rows()
     return shares.with_columns(
         name=pl.Series([f"{plain(variable)}: {category}" for variable, category, _ in rows]),
