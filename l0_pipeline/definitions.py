@@ -24,6 +24,7 @@ from l0_pipeline.assets import (
 from l0_pipeline.automation import input_changed, weekly_rebuild
 from l0_pipeline.io_managers import MatrixIOManager, WholeParquetIOManager
 from l0_pipeline.jobs import rebuild
+from l0_pipeline.resources.comparison_plan import ComparisonPlan
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
@@ -68,6 +69,7 @@ defs = dg.Definitions(
         "frontier_plan": FrontierPlan(),
         "reform_plan": ReformPlan(),
         "check_limits": CheckLimits(),
+        "comparison_plan": ComparisonPlan(),
         "release_store": ReleaseStore(),
         "warehouse": Warehouse(),
         "io_manager": WholeParquetIOManager(base_dir=str(settings.DATA_DIR / "tables")),

@@ -1,4 +1,7 @@
-"""The README's Python examples do what it says."""
+"""The README's Python examples that read no release, or say how sure it is, do what they say.
+
+How a release is read without our code is asked in ``l0_pipeline/test_readme.py``.
+"""
 
 import re
 import subprocess
@@ -13,7 +16,9 @@ from tests.conftest import Build
 EXAMPLES = re.findall(r"```python\n(.*?)```", (PROJECT_DIR / "README.md").read_text(), re.DOTALL)
 
 
-def _run(example: str, folder: Path) -> str:
+def _run(word: str, folder: Path) -> str:
+    """What the one example prints that has this word."""
+    (example,) = (text for text in EXAMPLES if word in text)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example],
         cwd=folder,
@@ -25,20 +30,14 @@ def _run(example: str, folder: Path) -> str:
 
 
 @pytest.mark.xdist_group("build")
-def test_a_release_is_read_without_our_code(built: Build):
-    income = float(_run(EXAMPLES[0], built.folder))
-    assert 1e13 < income < 2e13  # adjusted gross income of the nation, dollars
-
-
-@pytest.mark.xdist_group("build")
 def test_a_release_alone_gives_a_standard_error(built: Build):
-    households, error = map(float, _run(EXAMPLES[1], built.folder).split())
+    households, error = map(float, _run("np.sqrt(scale", built.folder).split())
     assert 5e6 < households < 3e7  # of five or more persons
     assert 0 < error < 0.2 * households
 
 
 def test_the_library_keeps_exactly_the_budget(tmp_path: Path):
-    support, effective, loss = _run(EXAMPLES[2], tmp_path).split()
+    support, effective, loss = _run("CalibrationProblem", tmp_path).split()
     assert int(support) == 100
     assert 1 < float(effective) <= 100
     assert 0 <= float(loss) < 0.05

@@ -13,13 +13,13 @@ from l0_pipeline.io_managers import TABLE
 from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.reforms import REFORMS, Reform
 from l0_pipeline.logic.tables import (
+    CREDIT_DRAW_COLUMNS,
     REFORM_COLUMNS,
     REFORM_COST_COLUMNS,
     REFORM_GROUP_COLUMNS,
     aged_unit_columns,
     descriptions,
     reform_outcome_columns,
-    replicate_names,
 )
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.plans import CheckLimits
@@ -27,45 +27,64 @@ from l0_pipeline.resources.process_memory import peak_memory_of
 from l0_pipeline.resources.reform_plan import ReformPlan
 from l0_pipeline.settings import OWNERS
 
+COMPILING = 100  # units that suffice to have the model compiled
 TIMED = 3  # calculations of each file that a median is of
 
 
-@dg.asset(
+@dg.multi_asset(
     partitions_def=years,
-    dagster_type=TABLE,
     group_name="microdata",
-    kinds={"python", "parquet"},
-    owners=OWNERS,
-    metadata={"descriptions": descriptions(reform_outcome_columns(REFORMS))},
+    outs={
+        "reform_outcomes": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"python", "parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(reform_outcome_columns(REFORMS))},
+            description=(
+                "How each reform changes the tax of every unit of the survey, in dollars.\n\n"
+                "Tax-Calculator is run on the whole file, once for current law and once for each "
+                "reform. Income tax and payroll tax, of employers too; nobody changes what they "
+                "do. Weights play no part."
+            ),
+        ),
+        "credit_draws": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"python", "parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(CREDIT_DRAW_COLUMNS)},
+            description=(
+                "Which random numbers give each unit the credits that it has.\n\n"
+                "Tax-Calculator draws by row who claims the earned income and the additional child "
+                "tax credit. A file of some of the units must give each of them a like number, or "
+                "others would claim than those whom the weights were fitted to."
+            ),
+        ),
+    },
     check_specs=[
         checks.schema_and_keys("reform_outcomes", "unit_id"),
         checks.blocking("reform_outcomes", "no_missing_results", "The tax model answered for all."),
+        checks.schema_and_keys("credit_draws", "unit_id"),
     ],
 )
-def reform_outcomes(
+def run_reforms(
     context: dg.AssetExecutionContext,
     raw_cps_extract: pl.DataFrame,
     tax_units: pl.DataFrame,
     reform_plan: ReformPlan,
-) -> dg.MaterializeResult:
-    """How each reform changes the tax of every unit of the survey, in dollars.
-
-    Tax-Calculator is run on the whole file once for current law and once for each reform. Income
-    tax and payroll tax, of employers too; nobody changes what they do. Weights play no part.
-    """
+) -> Iterator[dg.MaterializeResult]:
+    """The tax model on the whole file, under current law and under each reform."""
     from l0_pipeline import evidence
     from l0_pipeline.logic.reforms import tax_changes
     from l0_pipeline.logic.tax_model import age_tax_units
+    from l0_pipeline.logic.tax_model import credit_draws as draws_of
 
-    year = int(context.partition_key)
+    year, income_year = int(context.partition_key), schema.income_year(raw_cps_extract)
     reforms = reform_plan.chosen()
-    aged = age_tax_units(
-        tax_units, income_year=schema.income_year(raw_cps_extract), target_year=year
-    )
+    aged = age_tax_units(tax_units, income_year=income_year, target_year=year)
     table = tax_changes(aged, reforms, year=year)
     missing = table.select((~pl.exclude("unit_id").is_finite()).sum()).sum_horizontal().sum()
-    columns = reform_outcome_columns(reforms)
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
+        asset_key="reform_outcomes",
         value=table,
         metadata={
             "reforms": evidence.table(_described(reforms, table)),
@@ -73,9 +92,21 @@ def reform_outcomes(
         },
         check_results=checks.told(
             [
-                checks.judge_table(table, columns, "unit_id"),
+                checks.judge_table(table, reform_outcome_columns(reforms), "unit_id"),
                 checks.judge_equal("no_missing_results", value=int(missing), wanted=0),
-            ]
+            ],
+            asset="reform_outcomes",
+        ),
+    )
+    draws = draws_of(tax_units, table, income_year=income_year, target_year=year)
+    yield dg.MaterializeResult(
+        asset_key="credit_draws",
+        value=draws,
+        metadata={
+            "units_that_may_claim": len(draws.filter((pl.col("least") > 0) | (pl.col("most") < 1)))
+        },
+        check_results=checks.told(
+            [checks.judge_table(draws, CREDIT_DRAW_COLUMNS, "unit_id")], asset="credit_draws"
         ),
     )
 
@@ -186,6 +217,7 @@ def study_reforms(
     raw_cps_extract: pl.DataFrame,
     tax_units: pl.DataFrame,
     reform_outcomes: pl.DataFrame,
+    credit_draws: pl.DataFrame,
     whole_file_weights: pl.DataFrame,
     aged_tax_units: pl.DataFrame,
     replicate_weights: pl.DataFrame,
@@ -196,37 +228,33 @@ def study_reforms(
     """Run the model on the kept households, and compare."""
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
-    from l0_pipeline.logic.reform_study import File, compare_reforms
+    from l0_pipeline.logic.reform_study import compare_reforms, sparse_file, whole_file
     from l0_pipeline.logic.reforms import tax_changes
+    from l0_pipeline.logic.release.taxcalc_files import taxcalc_records
     from l0_pipeline.logic.tax_model import age_tax_units
 
     year = int(context.partition_key)
     reforms = reform_plan.chosen()
     provenance.refuse_changed_settings(context, asset="reform_outcomes", reform_plan=reform_plan)
+    # the very rows that a release holds for Tax-Calculator
+    records = taxcalc_records(aged_tax_units, aged_tax_units["weight"], credit_draws, year=year)
+    whole_records = age_tax_units(
+        tax_units, income_year=schema.income_year(raw_cps_extract), target_year=year
+    )
+    cost = _cost(
+        {"sparse": records, "whole": whole_records}, next(iter(reforms.values())), year=year
+    )
+    sparse = sparse_file(tax_changes(records, reforms, year=year), aged_tax_units)
     replicates = aged_tax_units.select("household_id").join(
         replicate_weights, on="household_id", how="left", maintain_order="left"
     )
-    of_all = tax_units.select("household_id", "state_fips").join(
-        whole_file_weights, on="household_id", how="left", maintain_order="left"
-    )
     table, groups = compare_reforms(
-        File(reform_outcomes, of_all["state_fips"].to_numpy(), of_all["weight"].to_numpy()),
-        File(
-            tax_changes(aged_tax_units, reforms, year=year),
-            aged_tax_units["state_fips"].to_numpy(),
-            aged_tax_units["weight"].to_numpy(),
-        ),
+        whole_file(reform_outcomes, tax_units, whole_file_weights),
+        sparse,
         reforms,
-        replicates=replicates.select(replicate_names(replicates.width - 1)).to_numpy(),
+        replicates=replicates.select(pl.exclude("household_id")).to_numpy(),
         scale=float(replicate_design["scale"].item()),
     )
-    files = {
-        "sparse": aged_tax_units,
-        "whole": age_tax_units(
-            tax_units, income_year=schema.income_year(raw_cps_extract), target_year=year
-        ),
-    }
-    cost = _cost(files, next(iter(reforms.values())), year=year)
     made_with = provenance.made_with(reform_plan=reform_plan)
     yield dg.MaterializeResult(
         asset_key="reform_study",
@@ -278,9 +306,13 @@ def study_reforms(
 
 
 def _cost(files: dict[str, pl.DataFrame], reform: Reform, *, year: int) -> pl.DataFrame:
-    """Seconds and memory of one reform on each file, the files in turn."""
+    """Seconds and memory of one reform on each file, the files in turn.
+
+    Before anything else is run, since memory that a process has once had it may use again.
+    """
     from l0_pipeline.logic.reforms import ReformModel
 
+    ReformModel(files["sparse"].head(COMPILING), year=year).run(reform)
     memory: dict[str, float | None] = {}
     models = {}
     for name, aged in files.items():

@@ -9,7 +9,6 @@ import polars as pl
 from l0_pipeline import checks, limits, provenance
 from l0_pipeline.logic import fit
 from l0_pipeline.logic.design import population, relative_difference
-from l0_pipeline.logic.matrix import ConstraintMatrix
 from l0_pipeline.logic.release.dictionary import data_dictionary
 from l0_pipeline.logic.release.licence import licence_of
 from l0_pipeline.logic.release.manifest import InputFiles, ManifestDraft, Settings
@@ -33,7 +32,8 @@ from l0_pipeline.resources.variables import VariableDictionary, figures_digest
 from l0_pipeline.settings import OWNERS
 
 TABLES = (
-    "raw_cps_extract", "households", "tax_units", "tax_outputs", "aged_tax_units", "targets",
+    "raw_cps_extract", "households", "tax_units", "tax_outputs", "aged_tax_units", "credit_draws",
+    "targets",
     "calibrated_weights", "random_households", "selected_households", "reform_cost", *AS_THEY_ARE,
 )  # fmt: skip
 FRONTIER = "size_frontier"  # in a release where somebody made it
@@ -44,7 +44,7 @@ FRONTIER = "size_frontier"  # in a release where somebody made it
     group_name="release",
     kinds={"parquet"},
     owners=OWNERS,
-    ins={name: dg.AssetIn() for name in (*TABLES, "constraint_matrix")},
+    ins={name: dg.AssetIn() for name in TABLES},
     check_specs=[
         checks.blocking(
             "published_dataset", "release_verifies", "Every byte read back is the one published."
@@ -57,7 +57,6 @@ FRONTIER = "size_frontier"  # in a release where somebody made it
 )
 def published_dataset(
     context: dg.AssetExecutionContext,
-    constraint_matrix: ConstraintMatrix,
     cps_source: CpsSource,
     figures_source: FiguresSource,
     variable_dictionary: VariableDictionary,
@@ -74,10 +73,10 @@ def published_dataset(
 ) -> dg.MaterializeResult:
     """A release: the kept households, files that models read, the evidence, a report.
 
-    Written beside its place, read back, and put there in one step; `latest` moves last. A release
-    is never changed: the same inputs and settings give the same release id. Refused when a limit
-    is not met, when a table was made with other settings than the manifest would state, or before
-    the latest version of what it was made from. It is compared with the release before it.
+    Written whole or not at all, and read back, before `latest` moves. A release is never changed:
+    the same inputs and settings give the same release id. Refused when a limit is not met, when a
+    table was made with other settings than the manifest would state, or before the latest version
+    of what it was made from. It is compared with the release before it.
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic.release.comparison import compare
@@ -87,7 +86,7 @@ def published_dataset(
     year = int(context.partition_key)
     source_digest = cps_source.digest()
     totals_digest = figures_digest(figures_source, variable_dictionary, year)
-    provenance.refuse_stale(context, assets=(*TABLES, "constraint_matrix"))
+    provenance.refuse_stale(context, assets=TABLES)
     provenance.refuse_changed_files(
         context, asset="raw_cps_extract", digest=source_digest, files="The survey's files"
     )
@@ -115,7 +114,7 @@ def published_dataset(
         )
     whole, numbers = _quality(tables)
     limits.refuse_beyond_limits(_judged(tables, whole, check_limits))
-    released = release_tables(tables, constraint_matrix)
+    released = release_tables(tables)
     dictionary = data_dictionary(
         released,
         descriptions=release_descriptions(
@@ -166,7 +165,9 @@ def published_dataset(
             licence=licence_of(cps_source.source),
         ),
         dictionary=dictionary,
-        files=model_files(tables, year=year),
+        files=model_files(
+            tables["aged_tax_units"], released["households"], tables["credit_draws"], year=year
+        ),
         texts=texts.by_name(),
         compared_with=previous,
     )

@@ -44,6 +44,32 @@ class File:
         return float(self.weights[moved].sum() / self.weights.sum())
 
 
+def whole_file(
+    changes: pl.DataFrame, tax_units: pl.DataFrame, whole_file_weights: pl.DataFrame
+) -> File:
+    """All units of the survey, under the weights of all households, in the order of ``changes``."""
+    units = changes.select("unit_id").join(
+        tax_units.select("unit_id", "household_id", "state_fips"),
+        on="unit_id",
+        how="left",
+        maintain_order="left",
+    )
+    weights = units.join(whole_file_weights, on="household_id", how="left", maintain_order="left")[
+        "weight"
+    ]
+    return File(changes, units["state_fips"].to_numpy(), weights.to_numpy())
+
+
+def sparse_file(changes: pl.DataFrame, aged_tax_units: pl.DataFrame) -> File:
+    """The kept units in their own order, whatever the order of ``changes`` and its empty rows."""
+    ordered = aged_tax_units.select("unit_id").join(
+        changes, on="unit_id", how="left", maintain_order="left"
+    )
+    return File(
+        ordered, aged_tax_units["state_fips"].to_numpy(), aged_tax_units["weight"].to_numpy()
+    )
+
+
 def compare_reforms(
     whole: File,
     sparse: File,

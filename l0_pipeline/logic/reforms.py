@@ -12,8 +12,11 @@ import numpy as np
 import polars as pl
 
 from l0_pipeline.logic.errors import InputError
+from l0_pipeline.logic.tax_model import DRAWN_CREDITS
 
 INCOME = "c00100"  # adjusted gross income, as classes are formed by
+# under current law, beside the changes
+BASELINE = (INCOME, *DRAWN_CREDITS)
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ def tax_changes(aged: pl.DataFrame, reforms: Mapping[str, Reform], *, year: int)
         year: of the incomes and of the law.
 
     Returns:
-        ``unit_id``, ``c00100`` (adjusted gross income under current law) and one column a reform,
-        in the order of the units. Taxpayers behave as before.
+        ``unit_id``, ``BASELINE`` under current law and one column a reform, in the order of the
+        units. Taxpayers behave as before.
 
     Raises:
         InputError: Tax-Calculator knows no such parameter.
@@ -70,7 +73,8 @@ def tax_changes(aged: pl.DataFrame, reforms: Mapping[str, Reform], *, year: int)
     before = model.run(None)
     taxes = _taxes(before)
     return pl.DataFrame(
-        {"unit_id": aged["unit_id"], INCOME: before.array(INCOME).astype(np.float64)}
+        {"unit_id": aged["unit_id"]}
+        | {name: before.array(name).astype(np.float64) for name in BASELINE}
         | {name: _taxes(model.run(reform)) - taxes for name, reform in reforms.items()}
     )
 
@@ -85,7 +89,7 @@ class ReformModel:
         self._law = taxcalc.Policy()
         self._law.set_year(year)
         self._records = taxcalc.Records(
-            data=aged.with_columns(RECID=pl.col("unit_id")).to_pandas(),
+            data=aged.with_columns(RECID=pl.int_range(1, pl.len() + 1)).to_pandas(),
             start_year=year,
             gfactors=None,
             weights=None,

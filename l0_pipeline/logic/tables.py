@@ -376,12 +376,31 @@ def aged_unit_columns(tax_unit_columns: Sequence[Column]) -> tuple[Column, ...]:
 
 
 def reform_outcome_columns(reforms: Iterable[str]) -> tuple[Column, ...]:
-    """The unit, its income and one column a reform."""
+    """The unit, what Tax-Calculator says of it under current law, and one column a reform."""
     return (
         Column("unit_id", pl.Int64, "identifier", "Tax unit"),
-        Column("c00100", pl.Float64, DOLLARS, "Adjusted gross income under current law"),
+        *(
+            Column(name, pl.Float64, DOLLARS, f"{meaning} under current law")
+            for name, meaning in {
+                "c00100": "Adjusted gross income",
+                "eitc": "Earned income tax credit",
+                "c11070": "Additional child tax credit, refundable",
+            }.items()
+        ),
         *(Column(name, pl.Float64, DOLLARS, "Change of its taxes") for name in reforms),
     )
+
+
+CREDIT_DRAW_COLUMNS: tuple[Column, ...] = (
+    Column("unit_id", pl.Int64, "identifier", "Tax unit"),
+    Column(
+        "draw", pl.Float64, "none", "Number by which Tax-Calculator decides who claims a credit"
+    ),
+    *(
+        Column(name, pl.Float64, "none", f"{size} draw that gives the same credits")
+        for name, size in {"least": "Smallest", "most": "Largest"}.items()
+    ),
+)
 
 
 def replicate_names(count: int) -> list[str]:

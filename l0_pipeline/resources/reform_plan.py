@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from l0_pipeline.logic.errors import InputError
-from l0_pipeline.logic.reforms import REFORMS, Reform
+from l0_pipeline.logic.reforms import BASELINE, REFORMS, Reform
 
 
 class OwnReform(dg.Config):
@@ -35,10 +35,11 @@ class ReformPlan(dg.ConfigurableResource["ReformPlan"]):
         """
         unknown = [name for name in self.reforms if name not in REFORMS]
         names = [*self.reforms, *(reform.name for reform in self.own)]
-        if unknown or not names or len(set(names)) < len(names):
+        if unknown or not names or len({*BASELINE, *names}) < len(BASELINE) + len(names):
             raise InputError(
                 f"The resource reform_plan names {', '.join(names) or 'no reform'}; known are "
-                f"{', '.join(REFORMS)}. Name at least one, each once; put others into `own`."
+                f"{', '.join(REFORMS)}. Name at least one, each once; put others into `own`, "
+                "under a name of their own."
             )
         own = {
             reform.name: Reform(reform.description, reform.parameter, reform.change, reform.number)

@@ -384,7 +384,7 @@ def _run(
         "cps_source": source,
         "figures_source": FiguresSource(figures_dir=str(figures), database=warehouse),
         "variable_dictionary": VariableDictionary(file=str(figures / "variables.csv")),
-        "release_store": ReleaseStore(releases_dir=str(build.releases)),
+        "release_store": ReleaseStore(location=str(build.releases)),
         "io_manager": WholeParquetIOManager(base_dir=str(data / "tables")),
         "matrix_io_manager": MatrixIOManager(folder=str(data / "arrays")),
         "warehouse": Warehouse(database=warehouse),

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from l0_pipeline.logic.matrix import ConstraintMatrix
 from l0_pipeline.logic.measures import amounts_a_person
 from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.microdata.columns import Column
@@ -50,14 +49,11 @@ AS_THEY_ARE = (
 )  # fmt: skip
 
 
-def release_tables(
-    tables: Mapping[str, pl.DataFrame], constraint_matrix: ConstraintMatrix
-) -> dict[str, pl.DataFrame]:
+def release_tables(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Every published table by its name.
 
     Args:
         tables: the pipeline's, by the names of their assets; ``size_frontier`` may be absent.
-        constraint_matrix: of the whole survey.
     """
     weights = tables["selected_households"].select("household_id", "weight")
     units = (

@@ -46,34 +46,34 @@ def taxcalc_files(
         draws: ``tax_model.credit_draws`` of the whole survey, in which every unit is found.
         year: of the incomes, of the weights and of the law.
     """
-    _refuse_bad_weights(aged, weights)
-    own = aged.select("unit_id").join(draws, on="unit_id", how="left", maintain_order="left")
-    _refuse_missing_draws(own)
-    order = claim_order(own, tax_model.claim_stream(len(aged) + SPARE_ROWS))
+    records = taxcalc_records(aged, weights, draws, year=year)
     growth = tax_model.growth_of_weights(first_year=year)
-    by_year = pl.DataFrame(
-        [
-            (weights if at == year else (weights * factor).round(DIGITS)).alias(f"WT{at}")
-            for at, factor in growth.items()
-        ]
+    by_year = records.select(
+        (pl.col("s006") if at == year else (pl.col("s006") * factor).round(DIGITS)).alias(f"WT{at}")
+        for at, factor in growth.items()
     )
     return {
-        data_file(year): _records(aged, weights, order, year=year).write_csv().encode(),
-        WEIGHTS_FILE: gzip.compress(_rows(by_year, order).write_csv().encode(), mtime=0),
+        data_file(year): records.write_csv().encode(),
+        WEIGHTS_FILE: gzip.compress(by_year.write_csv().encode(), mtime=0),
         GROWTH_FILE: tax_model.growth_of_amounts().write_csv().encode(),
         REFORM_FILE: _reform(year).encode(),
         README_FILE: _readme(year, last_year=max(growth)).encode(),
     }
 
 
-def _records(
-    aged: pl.DataFrame, weights: pl.Series, order: NDArray[np.int64], *, year: int
+def taxcalc_records(
+    aged: pl.DataFrame, weights: pl.Series, draws: pl.DataFrame, *, year: int
 ) -> pl.DataFrame:
-    """Tax-Calculator's input columns that are not zero for everybody; it takes others for zero.
+    """The rows of ``data_file``; arguments as of ``taxcalc_files``.
 
+    Tax-Calculator's input columns that are not zero for everybody; it takes others for zero.
     ``RECID`` is the place in the file, since Tax-Calculator has 32 bits for it and ids may need
-    more; ``unit_id`` beside it names the unit in the release's tables.
+    more; ``unit_id`` beside it names the unit in the release's tables, 0 for a row of nobody.
     """
+    _refuse_bad_weights(aged, weights)
+    own = aged.select("unit_id").join(draws, on="unit_id", how="left", maintain_order="left")
+    _refuse_missing_draws(own)
+    order = claim_order(own, tax_model.claim_stream(len(aged) + SPARE_ROWS))
     amounts = [
         column.name
         for column in TAX_INPUT_COLUMNS
