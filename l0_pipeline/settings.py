@@ -148,3 +148,6 @@ SENSOR_SECONDS = 300
 AUTOMATION_ON = _switch("L0_AUTOMATION")
 
 OWNERS = ["team:survey"]
+
+# steps that others wait for long start before those that nothing waits for
+FIRST = {"dagster/priority": "1"}

@@ -25,7 +25,7 @@ from l0_pipeline.partitions import years
 from l0_pipeline.resources.plans import CheckLimits
 from l0_pipeline.resources.process_memory import peak_memory_of
 from l0_pipeline.resources.reform_plan import ReformPlan
-from l0_pipeline.settings import OWNERS
+from l0_pipeline.settings import FIRST, OWNERS
 
 COMPILING = 100  # units that suffice to have the model compiled
 TIMED = 3  # calculations of each file that a median is of
@@ -115,6 +115,7 @@ def run_reforms(
     partitions_def=years,
     dagster_type=TABLE,
     group_name="release",
+    op_tags=FIRST,
     kinds={"python", "parquet"},
     owners=OWNERS,
     metadata={"descriptions": descriptions(aged_unit_columns(schema.TAX_UNIT_COLUMNS))},
@@ -162,6 +163,7 @@ def aged_tax_units(
 @dg.multi_asset(
     partitions_def=years,
     group_name="release",
+    op_tags=FIRST,
     outs={
         "reform_study": dg.AssetOut(
             dagster_type=TABLE,
@@ -312,33 +314,29 @@ def _cost(files: dict[str, pl.DataFrame], reform: Reform, *, year: int) -> pl.Da
     """
     from l0_pipeline.logic.reforms import ReformModel
 
-    ReformModel(files["sparse"].head(COMPILING), year=year).run(reform)
+    ReformModel(files["sparse"].head(COMPILING), year=year).taxes(reform)
     memory: dict[str, float | None] = {}
-    models = {}
+    models: dict[str, ReformModel] = {}
     for name, aged in files.items():
 
-        def once(aged: pl.DataFrame = aged) -> ReformModel:
+        def ran(aged: pl.DataFrame = aged) -> ReformModel:
             model = ReformModel(aged, year=year)
-            model.run(reform)
+            model.taxes(reform)
             return model
 
-        models[name], memory[name] = peak_memory_of(once)
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in files}
+        models[name], memory[name] = peak_memory_of(ran)
+    seconds: dict[str, list[float]] = {name: [] for name in files}
     for _ in range(TIMED):
         for name, model in models.items():
             started = perf_counter()
-            calculator = model.ready(reform)
-            ready = perf_counter()
-            calculator.calc_all()
-            ended = perf_counter()
-            seconds[name].append((ended - ready, ended - started))
+            model.taxes(reform)
+            seconds[name].append(perf_counter() - started)
     return pl.DataFrame(
         [
             {
                 "file": name,
                 "tax_units": len(aged),
-                "seconds": median(one for one, _ in seconds[name]),
-                "seconds_of_reform": median(whole for _, whole in seconds[name]),
+                "seconds": median(seconds[name]),
                 "memory_mb": memory[name],
                 "reforms": TIMED,
             }

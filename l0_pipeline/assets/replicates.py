@@ -20,12 +20,13 @@ from l0_pipeline.logic.tables import (
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.plans import ReplicatePlan, SelectionPlan
 from l0_pipeline.resources.training_run import TrainingRun
-from l0_pipeline.settings import OWNERS, REPLICATES
+from l0_pipeline.settings import FIRST, OWNERS, REPLICATES
 
 
 @dg.multi_asset(
     partitions_def=years,
     group_name="selection",
+    op_tags=FIRST,
     pool="gpu",
     can_subset=True,
     outs={

@@ -11,13 +11,14 @@ from l0_pipeline.logic.tables import MODEL_TOTAL_COLUMNS, WHOLE_FILE_COLUMNS, de
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.training_run import TrainingRun
-from l0_pipeline.settings import MINIMUM_SUPPORT, OWNERS
+from l0_pipeline.settings import FIRST, MINIMUM_SUPPORT, OWNERS
 
 
 @dg.asset(
     partitions_def=years,
     dagster_type=TABLE,
     group_name="calibration",
+    op_tags=FIRST,
     kinds={"torch", "parquet"},
     owners=OWNERS,
     pool="gpu",
@@ -94,6 +95,7 @@ def whole_file_weights(
     partitions_def=years,
     dagster_type=TABLE,
     group_name="calibration",
+    op_tags=FIRST,
     kinds={"polars", "parquet"},
     owners=OWNERS,
     metadata={"descriptions": descriptions(MODEL_TOTAL_COLUMNS)},

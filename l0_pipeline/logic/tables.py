@@ -524,12 +524,6 @@ REFORM_COST_COLUMNS: tuple[Column, ...] = (
     Column("tax_units", pl.Int64, "tax units", "Units that the model was run on"),
     Column("seconds", pl.Float64, "seconds", "Median of one calculation, once compiled"),
     Column(
-        "seconds_of_reform",
-        pl.Float64,
-        "seconds",
-        "Median of one reform from its parameters to its taxes, once compiled",
-    ),
-    Column(
         "memory_mb", pl.Float64, "megabytes", "Peak of the process above what it had without data"
     ),
     Column("reforms", pl.Int64, "reforms", "Calculations that the medians are of"),

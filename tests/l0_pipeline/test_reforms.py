@@ -9,14 +9,14 @@ import pytest
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.microdata import schema
-from l0_pipeline.logic.reforms import REFORMS, Reform, tax_changes
+from l0_pipeline.logic.reforms import BASELINE, REFORMS, Reform, ReformModel, tax_changes
 from l0_pipeline.logic.tax_model import age_tax_units
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.reform_plan import OwnReform, ReformPlan
 
 with pytest.MonkeyPatch.context() as patched:
     patched.setenv("NOTAXCALCJIT", "1")
-    import taxcalc  # noqa: F401
+    import taxcalc
 
 YEAR = 2022
 SOME = {name: REFORMS[name] for name in ("top_rate", "bottom_rate", "payroll_cap")} | {
@@ -41,7 +41,7 @@ def changes(aged: pl.DataFrame) -> pl.DataFrame:
 
 def test_every_reform_moves_somebody_and_each_unit_has_its_row(aged, changes):
     assert changes["unit_id"].equals(aged["unit_id"])
-    assert changes.columns == ["unit_id", "c00100", *SOME]
+    assert changes.columns == ["unit_id", *BASELINE, *SOME]
     moved = [name for name in SOME if (changes[name].abs() > 1).any()]
     assert moved == [*SOME]
 
@@ -66,6 +66,28 @@ def test_a_credit_taken_away_raises_taxes_of_families_alone(aged, changes):
     assert (aged["n24"].filter(changes["no_credit"] > 1) > 0).all()
 
 
+def test_a_reform_is_what_tax_calculator_makes_of_its_parameters(aged, changes):
+    law = taxcalc.Policy()
+    law.implement_reform({"II_rt1": {YEAR: 0.11}})
+    law.set_year(YEAR)
+    records = taxcalc.Records(
+        data=aged.with_columns(RECID=pl.int_range(1, pl.len() + 1)).to_pandas(),
+        start_year=YEAR, gfactors=None, weights=None,
+    )  # fmt: skip
+    calculator = taxcalc.Calculator(policy=law, records=records, verbose=False)
+    calculator.calc_all()
+    reformed = calculator.array("iitax") + calculator.array("payrolltax")
+    before = ReformModel(aged, year=YEAR).taxes(None)
+    assert changes["bottom_rate"].to_numpy() == pytest.approx(reformed - before, abs=1e-9)
+
+
+def test_current_law_is_as_before_after_a_reform(aged):
+    model = ReformModel(aged.head(40), year=YEAR)
+    before = model.taxes(None)
+    assert (model.taxes(SOME["bottom_rate"]) != before).any()
+    assert np.array_equal(model.taxes(None), before)
+
+
 def test_a_parameter_that_does_not_exist_is_named(aged):
     with pytest.raises(InputError, match="no parameter 'II_rt99'"):
         tax_changes(aged.head(5), {"x": Reform("nothing", "II_rt99", "plus", 1)}, year=YEAR)
@@ -82,7 +104,7 @@ def test_a_plan_adds_reforms_of_ones_own_to_those_that_it_names():
     }
 
 
-@pytest.mark.parametrize("names", [["no_such_reform"], [], ["top_rate", "top_rate"]])
+@pytest.mark.parametrize("names", [["no_such_reform"], [], ["top_rate", "top_rate"], ["eitc"]])
 def test_a_plan_of_unknown_repeated_or_no_reforms_is_refused(names):
     with pytest.raises(InputError, match="known are standard_deduction"):
         ReformPlan(reforms=names).chosen()

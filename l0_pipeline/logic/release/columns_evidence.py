@@ -38,10 +38,10 @@ PUBLISHED_TARGET_COLUMNS: tuple[Column, ...] = (
     ),
 )
 
-_ERROR_WITH = Column("error_with", pl.Float64, "share", "Relative error as released, signed")
+_ERROR_WITH = Column("error_with", pl.Float32, "share", "Relative error as released, signed")
 _ERROR_WITHOUT = Column(
     "error_without",
-    pl.Float64,
+    pl.Float32,
     "share",
     "The same without the household, all other weights as they are",
 )
@@ -52,7 +52,7 @@ CONTRIBUTION_COLUMNS: tuple[Column, ...] = (
     _FIT["target_id"],
     Column(
         "share",
-        pl.Float64,
+        pl.Float32,
         "share",
         "Part of the target's estimate that the household makes up; null where that is zero",
     ),

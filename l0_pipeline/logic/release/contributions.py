@@ -42,7 +42,10 @@ def household_contributions(
     parts = _by_harm(_parts(matrix, selected_households, fitted).filter(pl.col("harm") > 0))
     rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("household_id")
     first = parts.with_columns(rank=rank).filter(pl.col("rank") <= rows)
-    return _named(first, fitted).select(names(CONTRIBUTION_COLUMNS))
+    # seven digits say enough of a share, in half of the space
+    return _named(first, fitted).select(
+        pl.col(column.name).cast(column.dtype) for column in CONTRIBUTION_COLUMNS
+    )
 
 
 def household_reasons(

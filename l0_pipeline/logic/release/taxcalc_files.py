@@ -26,7 +26,8 @@ README_FILE = f"{FOLDER}/readme.md"
 KEYS = ("unit_id", "household_id")  # not read by Tax-Calculator
 # tc always takes a file named tmd.csv for data of this year (Records.TMDCSV_YEAR)
 TMD_YEAR = 2022
-DIGITS = 4  # of a later year's weight; more would double the file
+DIGITS = 2  # of a later year's weight; more would double the file
+CENTS = 2  # digits of an amount
 CHILD_TAX_CREDIT = 3_000  # of the example; current law has 2,000 in 2022
 
 
@@ -53,7 +54,7 @@ def taxcalc_files(
         for at, factor in growth.items()
     )
     return {
-        data_file(year): records.write_csv().encode(),
+        data_file(year): _short_numbers(records).write_csv().encode(),
         WEIGHTS_FILE: gzip.compress(by_year.write_csv().encode(), mtime=0),
         GROWTH_FILE: tax_model.growth_of_amounts().write_csv().encode(),
         REFORM_FILE: _reform(year).encode(),
@@ -67,8 +68,9 @@ def taxcalc_records(
     """The rows of ``data_file``; arguments as of ``taxcalc_files``.
 
     Tax-Calculator's input columns that are not zero for everybody; it takes others for zero.
-    ``RECID`` is the place in the file, since Tax-Calculator has 32 bits for it and ids may need
-    more; ``unit_id`` beside it names the unit in the release's tables, 0 for a row of nobody.
+    Amounts are rounded to cents, weights not at all. ``RECID`` is the place in the file, since
+    Tax-Calculator has 32 bits for it and ids may need more; ``unit_id`` beside it names the unit
+    in the release's tables, 0 for a row of nobody.
     """
     _refuse_bad_weights(aged, weights)
     own = aged.select("unit_id").join(draws, on="unit_id", how="left", maintain_order="left")
@@ -81,7 +83,7 @@ def taxcalc_records(
         and column.name not in ("RECID", "FLPDYR", "MARS", "s006")
         and (aged[column.name] != 0).any()
     ]
-    kept = aged.select("MARS", *amounts, *KEYS, s006=weights.cast(pl.Float64))
+    kept = aged.select("MARS", pl.col(amounts).round(CENTS), *KEYS, s006=weights.cast(pl.Float64))
     return _rows(kept, order).select(
         pl.int_range(1, pl.len() + 1).alias("RECID"),
         pl.lit(year).alias("FLPDYR"),
@@ -90,6 +92,11 @@ def taxcalc_records(
         *amounts,
         *KEYS,
     )
+
+
+def _short_numbers(records: pl.DataFrame) -> pl.DataFrame:
+    """Whole numbers without a point: most amounts are zero, and ".0" would be half of the file."""
+    return records.with_columns(pl.col(pl.Float64).cast(pl.String).str.strip_suffix(".0"))
 
 
 def _rows(table: pl.DataFrame, order: NDArray[np.int64]) -> pl.DataFrame:

@@ -40,9 +40,13 @@ class ReleaseTexts:
         """Tables that are no part of the id."""
         tables = {"reform_cost": self.reform_cost}
         if self.comparison is not None:
+            changed = self.comparison.targets.filter(
+                pl.col("status").is_in(["added", "removed"])
+                | ((pl.col("status") != "alike") & pl.col("role_now").is_in(["fitted", "held_out"]))
+            )
             tables |= {
                 "comparison_summary": self.comparison.summary,
-                "comparison_targets": self.comparison.targets.filter(pl.col("status") != "alike"),
+                "comparison_targets": changed,
                 "comparison_drift": self.comparison.drift,
             }
         return tables
