@@ -4,6 +4,7 @@ Households of the real CPS file, written as a user's own Parquet tables; real na
 three publications. The build goes through the command line, as continuous integration would do it.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ from l0_pipeline.settings import PROJECT_DIR
 HOUSEHOLDS = 8_000
 BUDGET = 2_500
 YEAR = "2022"
+REFORM_ERROR = 0.15
+Settings = dict[str, object]
 _DAGSTER = str(Path(sys.executable).with_name("dagster"))
 FIGURES = ("irs_soi_pub1304_table_1_2", "irs_soi_pub1304_table_1_4", "census", "usda")
 
@@ -49,15 +52,16 @@ class Build:
             timeout=200,
         )
 
-    def materialize(self, selection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def materialize(self, selection: str, **settings: Settings) -> subprocess.CompletedProcess[str]:
         """`dagster asset materialize` of one partition, as continuous integration runs it."""
-        return self.dagster(*self.command(selection, *arguments)[1:])
+        return self.dagster(*self.command(selection, **settings)[1:])
 
-    def command(self, selection: str, *arguments: str) -> list[str]:
-        """What a shell would be told to materialize one partition."""
+    def command(self, selection: str, **settings: Settings) -> list[str]:
+        """What a shell would be told to materialize one partition, with settings of resources."""
         module = ("-m", "l0_pipeline.definitions")
         chosen = ("--select", selection, "--partition", YEAR)
-        return [_DAGSTER, "asset", "materialize", *module, *chosen, *arguments]
+        config = ("--config-json", json.dumps({"resources": _configured(settings)}))
+        return [_DAGSTER, "asset", "materialize", *module, *chosen, *config]
 
     def instance(self) -> dg.DagsterInstance:
         """The Dagster instance that holds the build's history."""
@@ -82,6 +86,7 @@ def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         "L0_MEMBERS_INCOME_YEAR": "2014",
         "L0_BUDGET": str(BUDGET),
         "PYTHONWARNINGS": "ignore",
+        "NUMBA_OPT": "0",  # compiling Tax-Calculator takes longer than running it
     }
     return Build(folder, environment)
 
@@ -89,14 +94,20 @@ def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 @pytest.fixture(scope="session")
 def built(small_build: Build) -> Build:
     """The small survey with all that a release needs materialized by the command line."""
-    short_search = '{"resources": {"conflict_plan": {"config": {"seconds": 10, "most": 2}}}}'
     finished = small_build.materialize(
         'not (key:"size_frontier" or key:"unseen_errors" or key:"selection_study")',
-        "--config-json",
-        short_search,
+        conflict_plan={"seconds": 10, "most": 2},
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return small_build
+
+
+def _configured(settings: dict[str, Settings]) -> dict[str, object]:
+    """Run config of these settings; a survey as small as this answers reforms less alike."""
+    limits = {"reform_error": REFORM_ERROR} | settings.get("check_limits", {})
+    return {
+        name: {"config": given} for name, given in (settings | {"check_limits": limits}).items()
+    }
 
 
 def _write_survey(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The README's Python examples that read no release, or say how sure it is, do what they say.
 
-How a release is read without our code is asked in ``l0_pipeline/test_readme.py``.
+How a release is read without our code is asked in ``l0_pipeline/test_readers_of_a_release.py``.
 """
 
 import re

@@ -113,4 +113,4 @@ class ReformModel:
 
     def _calculated(self) -> np.ndarray:
         self._calculator.calc_all(zero_out_calc_vars=True)
-        return self.array("iitax") + self.array("payrolltax")
+        return np.asarray(self.array("iitax") + self.array("payrolltax"))

@@ -53,9 +53,7 @@ def test_tenths_of_units_by_income_hold_a_tenth_of_the_weight_each():
 
 def test_every_described_column_is_there_and_every_total_has_one_name():
     found = totals()
-    assert {name: kind for name, kind in found.schema.items()} == {
-        column.name: column.dtype for column in MODEL_TOTAL_COLUMNS
-    }
+    assert dict(found.schema) == {column.name: column.dtype for column in MODEL_TOTAL_COLUMNS}
     assert found["total_id"].n_unique() == len(found)
 
 

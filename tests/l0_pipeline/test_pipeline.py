@@ -21,6 +21,9 @@ from l0_pipeline.io_managers import MatrixIOManager, WholeParquetIOManager, read
 from l0_pipeline.logic.calibration import fitted_problem
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.hybrid import sample_of
+from l0_pipeline.logic.reforms import REFORMS
+from l0_pipeline.logic.release.manifest import ManifestDraft
+from l0_pipeline.resources.comparison_plan import ComparisonPlan
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.cps_source import CpsSource
 from l0_pipeline.resources.figures import FiguresSource
@@ -37,7 +40,7 @@ from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
 from l0_pipeline.resources.warehouse import Warehouse, WarehouseTableIOManager
 from l0_pipeline.settings import PROJECT_DIR
-from tests.conftest import BUDGET, HOUSEHOLDS, YEAR, Build
+from tests.conftest import BUDGET, HOUSEHOLDS, REFORM_ERROR, YEAR, Build
 
 pytestmark = pytest.mark.xdist_group("build")
 
@@ -51,10 +54,6 @@ def _table(build: Build, name: str) -> pl.DataFrame:
     warehouse = Warehouse(database=str(build.folder / "data" / "warehouse.duckdb"))
     with warehouse.reading() as connection:
         return connection.table(name).order("all").pl()
-
-
-def _config(resource: str, **settings: object) -> str:
-    return json.dumps({"resources": {resource: {"config": settings}}})
 
 
 def test_one_command_publishes_a_release_that_sha256sum_verifies(built: Build):
@@ -125,6 +124,76 @@ def test_the_printed_errors_are_those_of_the_published_weights(built: Build):
     assert wages["released_estimate"][0] == pytest.approx(
         (units["e00200"] * units["weight"]).sum(), rel=1e-9
     )
+
+
+def test_a_release_holds_what_models_read_and_a_report_that_names_it(built: Build):
+    release = _latest(built)
+    units = pl.read_parquet(release / "tax_units.parquet")
+    rows = pl.read_csv(release / "taxcalc" / f"sparse_{YEAR}.csv")
+    assert sorted(rows.filter(pl.col("s006") > 0)["unit_id"]) == sorted(units["unit_id"])
+    assert rows["s006"].sum() == pytest.approx(units["weight"].sum(), rel=1e-12)
+    assert (release / "policyengine" / f"sparse_{YEAR}.h5").stat().st_size > 0
+    report = (release / "report.html").read_text(encoding="utf-8")
+    assert report.count(release.name) > 1
+    assert "Reforms" in report
+
+
+def test_reforms_are_run_on_the_whole_file_and_on_the_rows_that_are_published(built: Build):
+    study = pl.read_parquet(_latest(built) / "reform_study.parquet")
+    assert study["reform"].to_list() == list(REFORMS)
+    assert (study["error"].abs() < REFORM_ERROR).all()
+    # whoever claims a credit on the whole file claims it on the kept rows: the units' own changes
+    # under the released weights give the effect of the model run on them
+    outcomes = pl.read_parquet(_table_of(built, "reform_outcomes"))
+    kept = pl.read_parquet(_latest(built) / "tax_units.parquet").join(outcomes, on="unit_id")
+    for reform, effect in study.select("reform", "effect_sparse").rows():
+        assert kept[reform] @ kept["weight"] == pytest.approx(effect, rel=0.02), reform
+
+
+def test_a_reform_that_is_answered_otherwise_stops_the_release(built: Build):
+    with pytest.raises(dg.Failure, match="reforms_agree beyond the limits"):
+        _run(built, "published_dataset", check_limits=CheckLimits(reform_error=1e-9))
+
+
+def test_a_release_too_unlike_the_one_before_it_is_refused_or_told_as_one_wishes(
+    built: Build, tmp_path: Path
+):
+    before = ReleaseStore(location=str(built.releases))
+    latest = before.latest(int(YEAR))
+    assert latest is not None
+    store = ReleaseStore(location=str(tmp_path))
+    better = _published_without_errors(before, latest, store)
+    with pytest.raises(dg.Failure, match="few_targets_got_worse beyond the limits"):
+        _run(
+            built,
+            "published_dataset",
+            release_store=store,
+            comparison_plan=ComparisonPlan(blocks=True),
+        )
+    assert store.latest() == better
+    _run(built, "published_dataset", release_store=store)
+    assert store.latest() == latest
+    assert store.read_manifest(latest).compared_with == better
+    summary = pl.read_csv(store.read_file(latest, "comparison_summary.csv"))
+    assert summary["targets_worse"].item() > 0
+    assert summary["targets_better"].item() == summary["targets_added"].item() == 0
+    assert summary["support_overlap"].item() == 1
+    assert better in store.read_file(latest, "report.html").decode()
+
+
+def _published_without_errors(source: ReleaseStore, release: str, store: ReleaseStore) -> str:
+    """The id of the same release as if every target were met."""
+    tables = source.read_tables(release)
+    tables["target_fit"] = tables["target_fit"].with_columns(released_error=pl.lit(0.0))
+    manifest = source.read_manifest(release)
+    return store.publish(
+        tables,
+        draft=ManifestDraft(
+            **{name: getattr(manifest, name) for name in ManifestDraft.model_fields}
+        ),
+        dictionary=pl.read_csv(source.read_file(release, "data_dictionary.csv")),
+        texts={},
+    ).release_id
 
 
 def test_the_manifest_names_the_bytes_that_went_in(built: Build):
@@ -289,8 +358,7 @@ def test_a_killed_training_step_goes_on_from_its_last_epoch_to_the_same_weights(
 ):
     weights = _weights_of(built).read_bytes()
     folder = built.folder / "data" / "checkpoints"
-    config = _config("compute_device", checkpoint_seconds=0)
-    command = built.command('key:"calibrated_weights"', "--config-json", config)
+    command = built.command('key:"calibrated_weights"', compute_device={"checkpoint_seconds": 0})
     with subprocess.Popen(
         command,
         cwd=PROJECT_DIR,
@@ -330,11 +398,7 @@ def _device(build: Build, **settings: Any) -> ComputeDevice:
 
 def test_a_limit_that_is_not_met_ends_the_command_and_publishes_nothing(built: Build):
     before = sorted(os.listdir(built.releases))
-    failed = built.materialize(
-        'key:"target_fit"+',
-        "--config-json",
-        _config("check_limits", held_out_median_error=0.0001),
-    )
+    failed = built.materialize('key:"target_fit"+', check_limits={"held_out_median_error": 0.0001})
     assert failed.returncode == 1
     assert "held_out_median_error" in failed.stderr
     assert sorted(os.listdir(built.releases)) == before
@@ -343,7 +407,7 @@ def test_a_limit_that_is_not_met_ends_the_command_and_publishes_nothing(built: B
 def test_a_release_alone_is_refused_when_its_limit_is_not_met(built: Build):
     before = sorted(os.listdir(built.releases))
     with pytest.raises(dg.Failure, match="held_out_median_error beyond the limits"):
-        _run(built, "published_dataset", check_limits=CheckLimits(held_out_median_error=0.0001))
+        _run(built, "published_dataset", check_limits=_limits(held_out_median_error=0.0001))
     assert sorted(os.listdir(built.releases)) == before
 
 
@@ -361,6 +425,10 @@ def test_a_manifest_cannot_state_settings_that_did_not_make_the_tables(
 ):
     with pytest.raises(InputError, match=message):
         _run(built, "published_dataset", **changed)
+
+
+def _limits(**settings: float) -> CheckLimits:
+    return CheckLimits(**{"reform_error": REFORM_ERROR, **settings})
 
 
 def _run(
@@ -385,6 +453,7 @@ def _run(
         "figures_source": FiguresSource(figures_dir=str(figures), database=warehouse),
         "variable_dictionary": VariableDictionary(file=str(figures / "variables.csv")),
         "release_store": ReleaseStore(location=str(build.releases)),
+        "check_limits": _limits(),
         "io_manager": WholeParquetIOManager(base_dir=str(data / "tables")),
         "matrix_io_manager": MatrixIOManager(folder=str(data / "arrays")),
         "warehouse": Warehouse(database=warehouse),

@@ -95,8 +95,14 @@ def taxcalc_records(
 
 
 def _short_numbers(records: pl.DataFrame) -> pl.DataFrame:
-    """Whole numbers without a point: most amounts are zero, and ".0" would be half of the file."""
-    return records.with_columns(pl.col(pl.Float64).cast(pl.String).str.strip_suffix(".0"))
+    """Whole amounts without a point: most are zero, and ".0" would be a third of the file.
+
+    The first row keeps its points, so that readers that look at the first rows alone take the
+    columns for decimal numbers.
+    """
+    text = pl.col(pl.Float64).cast(pl.String)
+    first = pl.int_range(pl.len()) == 0
+    return records.with_columns(pl.when(first).then(text).otherwise(text.str.strip_suffix(".0")))
 
 
 def _rows(table: pl.DataFrame, order: NDArray[np.int64]) -> pl.DataFrame:
