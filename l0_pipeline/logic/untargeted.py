@@ -136,7 +136,13 @@ def shares_table(
     )
     nation = found.with_columns(area=pl.lit(NATION))
     keys = ["variable", "area", "category"]
-    both = pl.concat([found, nation]).group_by(keys).agg(pl.col("pool", "released").sum())
+    # in order, so that no last digit depends on the number of threads
+    both = (
+        pl.concat([found, nation])
+        .group_by(keys, maintain_order=True)
+        .agg(pl.col("pool", "released").sum())
+        .sort(keys)
+    )
     summed = pl.col("pool").sum().over("variable", "area")
     weighed = pl.col("released").sum().over("variable", "area")
     return (
@@ -146,7 +152,6 @@ def shares_table(
             share_released=pl.when(weighed > 0).then(pl.col("released") / weighed),
         )
         .with_columns(difference=pl.col("share_released") - pl.col("share_pool"))
-        .sort(keys)
         .select(names(UNTARGETED_COLUMNS))
     )
 
@@ -195,7 +200,7 @@ def _shares(rows: pl.DataFrame, *, households: int) -> WithinAreaShares:
     design_total = pl.col("weight").sum().over("variable", "area")
     cells = (
         rows.with_columns(design_total=design_total)
-        .group_by("variable", "area", "category")
+        .group_by("variable", "area", "category", maintain_order=True)
         .agg(
             design_share=pl.col("weight").sum() / pl.col("design_total").first(),
             design_total=pl.col("design_total").first(),

@@ -402,6 +402,8 @@ def test_a_limit_that_is_not_met_ends_the_command_and_publishes_nothing(built: B
     assert failed.returncode == 1
     assert "held_out_median_error" in failed.stderr
     assert sorted(os.listdir(built.releases)) == before
+    # what was made from the fit is older than it now, and a release would be refused for that
+    _run(built, "household_reasons", "household_contributions")
 
 
 def test_a_release_alone_is_refused_when_its_limit_is_not_met(built: Build):
