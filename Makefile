@@ -10,6 +10,8 @@ YEAR ?= 2022
 PORT ?= 3000
 BIN := .venv/bin
 RELEASES = $(BIN)/python -m l0_pipeline.releases
+# only where a year was asked for: the default is of builds
+OF_YEAR := $(if $(filter file,$(origin YEAR)),,--year $(YEAR))
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # a build and its Dagster history lie below one folder
@@ -33,13 +35,13 @@ run: install home ## build the default release (YEAR=2022) and print how good it
 		|| { echo; echo "What went wrong:"; \
 			grep -E '(InputError|Failure): |check [a-z0-9_]+ failed: |validation error' \
 				"$(DAGSTER_HOME)/run.log" | sort -u; exit 1; }
-	@echo && cat "$(DATA)/releases/latest-$(YEAR)/summary.txt"
+	@echo && $(RELEASES) summary --year $(YEAR)
 
 test: install browser ## run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-consumers: install .venv-policyengine/installed ## what is too heavy for the suite: PolicyEngine-US, S3
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[consumers]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,consumers]'
 	@L0_POLICYENGINE_PYTHON=$(CURDIR)/.venv-policyengine/bin/python \
 		$(BIN)/python -m pytest tests/consumers
 
@@ -56,7 +58,7 @@ ui: install home ## the Dagster UI on http://127.0.0.1:3000 (PORT=...)
 	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 releases: install ## list the releases
-	@$(RELEASES) list
+	@$(RELEASES) list $(OF_YEAR)
 
 verify: install ## is the latest release (RELEASE=id) what was published? recomputes its estimates
 	@$(RELEASES) verify $(RELEASE)
@@ -65,13 +67,13 @@ compare: install ## what changed from release OLD=id to NEW=id
 	@$(RELEASES) compare $(OLD) $(NEW)
 
 why: install ## why household HOUSEHOLD=id was kept, in the latest release
-	@$(RELEASES) why $(HOUSEHOLD)
+	@$(RELEASES) why $(HOUSEHOLD) $(if $(RELEASE),--release $(RELEASE))
 
 rollback: install ## let latest name RELEASE=id again
 	@$(RELEASES) rollback $(RELEASE)
 
 prune: install ## remove all but the KEEP=n newest releases of each year
-	@$(RELEASES) prune --keep $(KEEP)
+	@$(RELEASES) prune --keep $(KEEP) $(OF_YEAR)
 
 # only what lies in this checkout, wherever the environment points
 clean: ## remove everything that builds wrote below data/, releases too; figures stay

@@ -87,7 +87,8 @@ def is_current(
     try:
         refuse_stale(context, assets=[asset])
         refuse_changed_settings(context, asset=asset, **settings)
-    except InputError:
+    except InputError as reason:
+        context.log.info(f"`{asset}` is left out: {reason}")
         return False
     return True
 

@@ -14,14 +14,23 @@ import polars as pl
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.release.manifest import SCHEMA_VERSION
 from l0_pipeline.resources.release_store import ListedRelease, ReleaseStore
+from l0_pipeline.settings import COMPARED_POINTS
 
 P = ParamSpec("P")
 
 ROWS = 20
 CELL_WIDTH = 36
-REASONS = ("target_id", "family", "geography", "condition", "share", "error_with", "error_without")
-CHANGES = ("target_id", "family", "geography", "condition", "error_before", "error_now", "status")
-POINTS = 1.0  # a target is better or worse when its error moved by more percentage points
+REASONS = (
+    "target_id",
+    "variable",
+    "measure",
+    "geography",
+    "condition",
+    "share",
+    "error_with",
+    "error_without",
+)
+CHANGES = ("target_id", "variable", "geography", "condition", "error_before", "error_now", "status")
 
 
 @click.group()
@@ -53,8 +62,22 @@ def _command(
 @_command
 def list_(store: ReleaseStore, year: int | None) -> None:
     """Every release, the newest first, and which of them latest names."""
-    for release in store.releases(year):
+    found = store.releases(year)
+    for release in found:
         click.echo(_line(release))
+    if not found:
+        click.echo(f"There is no release{f' of {year}' if year else ''} in {store.location}.")
+
+
+@main.command()
+@click.option("--year", type=int, help="The latest of this year; of all unless given.")
+@_command
+def summary(store: ReleaseStore, year: int | None) -> None:
+    """The numbers of the latest release."""
+    name = store.latest(year)
+    if name is None:
+        raise InputError(f"There is no release of {year or 'any year'} in {store.location} yet.")
+    click.echo(store.read_file(name, "summary.txt").decode(), nl=False)
 
 
 @main.command()
@@ -114,7 +137,9 @@ def why(store: ReleaseStore, household: int, release: str | None) -> None:
 @main.command()
 @click.argument("old")
 @click.argument("new")
-@click.option("--points", default=POINTS, show_default=True, help="What counts as a change.")
+@click.option(
+    "--points", default=COMPARED_POINTS, show_default=True, help="What counts as a change."
+)
 @_command
 def compare(store: ReleaseStore, old: str, new: str, points: float) -> None:
     """What changed from the release OLD to NEW, in all and target by target."""
@@ -162,7 +187,10 @@ def _told(store: ReleaseStore, release: str) -> bool:
     for fault in faults:
         click.echo(f"{release}  {fault}")
     if not faults:
-        click.echo(f"{release}  sound: {len(store.files(release))} files, estimates recomputed")
+        click.echo(
+            f"{release}  sound: {len(store.files(release))} files; estimates, errors and standard "
+            "errors recomputed"
+        )
     return bool(faults)
 
 

@@ -20,7 +20,7 @@ from l0_pipeline.partitions import years
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.plans import SelectionPlan
 from l0_pipeline.resources.training_run import TrainingRun
-from l0_pipeline.settings import OWNERS
+from l0_pipeline.settings import FIRST, OWNERS
 
 LOG_EVERY = 100  # epochs between two lines in the log
 
@@ -28,6 +28,7 @@ LOG_EVERY = 100  # epochs between two lines in the log
 @dg.multi_asset(
     partitions_def=years,
     group_name="calibration",
+    op_tags=FIRST,
     pool="gpu",
     can_subset=True,
     outs={

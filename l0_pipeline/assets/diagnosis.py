@@ -11,7 +11,7 @@ from l0_pipeline.logic.tables import CONFLICT_COLUMNS, FINDING_COLUMNS
 from l0_pipeline.partitions import years
 from l0_pipeline.resources.plans import CheckLimits, ConflictPlan
 from l0_pipeline.resources.training_run import TrainingRun
-from l0_pipeline.settings import OWNERS
+from l0_pipeline.settings import LAST, OWNERS
 
 SHOWN = 15  # rows of a table in the UI
 
@@ -86,6 +86,7 @@ def target_findings(
 @dg.asset(
     partitions_def=years,
     dagster_type=TABLE,
+    op_tags=LAST,
     group_name="targets",
     kinds={"duckdb", "scipy"},
     owners=OWNERS,

@@ -38,7 +38,8 @@ def size_frontier(
 
     Gates go on from each size to the next smaller one, so that eight sizes take less than two
     runs of the largest. Always by gates, in one process, whatever the training run's method and
-    the device's processes. Made on demand: a rebuild leaves it out, and no release depends on it.
+    the device's processes. Made on demand: a rebuild leaves it out, and a release holds
+    it where it is there and of the same settings.
     """
     from l0.survey import CalibrationProblem, frontier
     from l0.survey.history import EpochRecord

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from l0_pipeline import checks
+from l0_pipeline import checks, provenance
 from l0_pipeline.io_managers import TABLE
 from l0_pipeline.logic.figures import NATION
 from l0_pipeline.logic.matrix import ConstraintMatrix
@@ -120,6 +120,9 @@ def untargeted(
     return dg.MaterializeResult(
         value=table,
         metadata={
+            provenance.MADE_WITH: provenance.made_with(
+                selection_plan=selection_plan, study_plan=study_plan
+            ),
             **{f"distortion_of_{name}": moved for name, moved in shares.distortion(kept).items()},
             **(
                 {"shares": evidence.plot(plots.untargeted(named_shares(nation)))}

@@ -308,14 +308,11 @@ def study_reforms(
 
 
 def _cost(files: dict[str, pl.DataFrame], reform: Reform, *, year: int) -> pl.DataFrame:
-    """Seconds and memory of one reform on each file, the files in turn.
-
-    Before anything else is run, since memory that a process has once had it may use again.
-    """
+    """Seconds and memory of one reform on each file, the files in turn, once compiled."""
     from l0_pipeline.logic.reforms import ReformModel
 
     ReformModel(files["sparse"].head(COMPILING), year=year).taxes(reform)
-    memory: dict[str, float | None] = {}
+    memory: dict[str, float] = {}
     models: dict[str, ReformModel] = {}
     for name, aged in files.items():
 

@@ -11,7 +11,7 @@ from l0_pipeline.logic import fit
 from l0_pipeline.logic.design import population, relative_difference
 from l0_pipeline.logic.release.dictionary import data_dictionary
 from l0_pipeline.logic.release.licence import licence_of
-from l0_pipeline.logic.release.manifest import InputFiles, ManifestDraft, Settings
+from l0_pipeline.logic.release.manifest import SCHEMA_VERSION, InputFiles, ManifestDraft, Settings
 from l0_pipeline.logic.release.quality import FitQuality, ReleaseQuality
 from l0_pipeline.logic.release.tables import AS_THEY_ARE, release_descriptions, release_tables
 from l0_pipeline.partitions import years
@@ -23,6 +23,7 @@ from l0_pipeline.resources.plans import (
     FrontierPlan,
     ReplicatePlan,
     SelectionPlan,
+    StudyPlan,
     TargetPlan,
 )
 from l0_pipeline.resources.reform_plan import ReformPlan
@@ -65,6 +66,7 @@ def published_dataset(
     selection_plan: SelectionPlan,
     replicate_plan: ReplicatePlan,
     reform_plan: ReformPlan,
+    study_plan: StudyPlan,
     frontier_plan: FrontierPlan,
     check_limits: CheckLimits,
     comparison_plan: ComparisonPlan,
@@ -103,6 +105,7 @@ def published_dataset(
             made_with | {"replicate_plan": replicate_plan},
         ),
         (("reform_study", "reform_groups"), {"reform_plan": reform_plan}),
+        (("untargeted",), {"selection_plan": selection_plan, "study_plan": study_plan}),
     ):
         for asset in assets:
             provenance.refuse_changed_settings(context, asset=asset, **settings)
@@ -122,7 +125,7 @@ def published_dataset(
             replicates=replicate_plan.replicates,
         ),
     )
-    previous = release_store.comparable(year)
+    previous = _before(release_store, year, released)
     comparison = (
         None
         if previous is None
@@ -155,7 +158,11 @@ def published_dataset(
                 training=training_run.model_dump(),
                 targets=target_plan.model_dump() | {"age_from": figures_source.age_from},
                 selection=selection_plan.model_dump() | {"replicates": replicate_plan.model_dump()},
-                reforms=reform_plan.model_dump(),
+                reforms=reform_plan.model_dump()
+                | {
+                    "watched": study_plan.watched,
+                    "frontier": frontier_plan.model_dump() if FRONTIER in released else None,
+                },
                 check_limits=check_limits.model_dump(),
             ),
             seed=training_run.seed,
@@ -226,6 +233,33 @@ def published_dataset(
             ]
         ),
     )
+
+
+def _before(store: ReleaseStore, year: int, released: dict[str, pl.DataFrame]) -> str | None:
+    """The release to compare with: the latest of the year, or what that was compared with.
+
+    The same data published again are no later release than themselves.
+
+    Raises:
+        InputError: that release is not what was published.
+    """
+    latest = store.comparable(year)
+    if latest is None:
+        return None
+    store.verify(latest)
+    same = all(
+        store.read_table(latest, name).equals(released[name])
+        for name in ("households", "target_fit")
+    )
+    if not same:
+        return latest
+    earlier = store.read_manifest(latest).compared_with
+    known = {
+        release.release_id
+        for release in store.releases(year)
+        if release.schema_version == SCHEMA_VERSION
+    }
+    return earlier if earlier in known else None
 
 
 def _quality(tables: dict[str, pl.DataFrame]) -> tuple[ReleaseQuality, dict[str, FitQuality]]:

@@ -34,7 +34,8 @@ class Reform:
         return np.asarray(new[self.change], dtype=now.dtype)
 
 
-# the usual ones, and two that touch few households: 3 and 7 % of tax units
+# the usual ones, and two that touch few households, 3 and 7 % of tax units: close to linear in
+# totals by income class; then three that hang on what no total holds
 REFORMS: Mapping[str, Reform] = {
     "standard_deduction": Reform("Standard deduction 10 % higher", "STD", "times", 1.1),
     "top_rate": Reform("Top rate of income tax 1 point lower", "II_rt7", "plus", -0.01),
@@ -47,6 +48,15 @@ REFORMS: Mapping[str, Reform] = {
     "investment_income_tax": Reform("Net investment income tax of 5 %", "NIIT_rt", "to", 0.05),
     "business_income_deduction": Reform(
         "Deduction of business income halved to 10 %", "PT_qbid_rt", "to", 0.1
+    ),
+    "state_tax_cap": Reform(
+        "State and local taxes deductible to $20,000", "ID_AllTaxes_c", "times", 2
+    ),
+    "student_interest": Reform(
+        "No deduction of interest on student loans", "ALD_StudentLoan_hc", "to", 1
+    ),
+    "childless_credit": Reform(
+        "Earned income credit without children from age 19", "EITC_MinEligAge", "to", 19
     ),
 }
 

@@ -524,7 +524,10 @@ REFORM_COST_COLUMNS: tuple[Column, ...] = (
     Column("tax_units", pl.Int64, "tax units", "Units that the model was run on"),
     Column("seconds", pl.Float64, "seconds", "Median of one calculation, once compiled"),
     Column(
-        "memory_mb", pl.Float64, "megabytes", "Peak of the process above what it had without data"
+        "memory_mb",
+        pl.Float64,
+        "megabytes",
+        "Most memory that the records and one calculation held at once",
     ),
     Column("reforms", pl.Int64, "reforms", "Calculations that the medians are of"),
 )

@@ -81,6 +81,8 @@ def _file_system(location: str) -> tuple[Any, str]:
         raise InputError(
             f"Releases at {location} need a package that is not installed: {remedy}. ({error})"
         ) from error
+    except OSError as error:
+        raise InputError(f"{location} cannot be reached: {error}.") from error
     except ValueError as error:
         raise InputError(
             f"{location} is no address that fsspec knows: give a local folder, or an address such "

@@ -213,7 +213,15 @@ class ReleaseStore(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def read_table(self, release_id: str, name: str) -> pl.DataFrame:
         """One table of a release."""
-        return pl.read_parquet(BytesIO(self.read_file(release_id, table_file(name))))
+        content = self.read_file(release_id, table_file(name))
+        try:
+            return pl.read_parquet(BytesIO(content))
+        except pl.exceptions.PolarsError as error:
+            raise InputError(
+                f"{table_file(name)} of release {release_id} in {self.location} is no Parquet file "
+                f"({error}). `make verify RELEASE={release_id}` lists what was changed; restore it "
+                f"from a copy."
+            ) from error
 
     def read_tables(self, release_id: str) -> dict[str, pl.DataFrame]:
         """Every table of a release."""
@@ -265,6 +273,11 @@ class ReleaseStore(dg.ConfigurableResource):  # type: ignore[type-arg]
     def _refuse_faulty(self, storage: ReleaseStorage, release_id: str) -> None:
         faults = _faults(storage, release_id)
         if faults:
+            if all(fault.endswith(" was added") for fault in faults):
+                raise InputError(
+                    f"Release {release_id} in {self.location} holds what was not published: "
+                    f"{'; '.join(faults)}. Its own files are sound: remove the others."
+                )
             raise InputError(
                 f"Release {release_id} in {self.location} fails verification, {len(faults)} "
                 f"fault(s): {'; '.join(faults)}. Restore it from a copy, or remove it "

@@ -47,14 +47,14 @@ def test_the_list_has_one_line_a_release_with_its_time_version_size_and_pointers
     ]
     assert second.split()[0] == two[0]
     assert "latest" not in second
-    assert run(tmp_path, "list", "--year", 2021).output == ""
+    assert "no release of 2021" in run(tmp_path, "list", "--year", 2021).output
 
 
 def test_a_sound_release_verifies_with_status_0(tmp_path, two, no_estimates):
     done = run(tmp_path, "verify")
     assert (done.exit_code, done.output) == (
         0,
-        f"{two[1]}  sound: 11 files, estimates recomputed\n",
+        f"{two[1]}  sound: 11 files; estimates, errors and standard errors recomputed\n",
     )
     assert run(tmp_path, "verify", two[0]).output.startswith(f"{two[0]}  sound")
     assert len(run(tmp_path, "verify", "--all").output.splitlines()) == 2

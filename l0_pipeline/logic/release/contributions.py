@@ -120,8 +120,8 @@ def why(
 
 _ZERO_WITHOUT_TARGETS = ("targets", "suffering", "loss_without")
 _SHOWN = (
-    "target_id", "family", "variable", "geography", "condition", "value", "unit", "share",
-    "error_with", "error_without", "harm",
+    "target_id", "family", "variable", "measure", "geography", "condition", "value", "unit",
+    "share", "error_with", "error_without", "harm",
 )  # fmt: skip
 
 

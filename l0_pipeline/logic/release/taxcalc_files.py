@@ -136,6 +136,9 @@ def _refuse_missing_draws(own: pl.DataFrame) -> None:
 def _readme(year: int, *, last_year: int) -> str:
     return f"""# The release as input of Tax-Calculator
 
+Work in a folder of your own, since the release is read-only: `cp -r <release>/taxcalc my_folder`,
+`chmod -R u+w my_folder`, `cd my_folder`.
+
     tc sparse_{year}.csv {year} --reform example_reform.json --tables --dumpdb
 
 writes tables and a SQLite database into the working folder. In Python:

@@ -61,8 +61,9 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
                 caption=(
                     "Share of targets whose error is at most the one on the horizontal axis: the "
                     "further up and left, the better. The grey line is an error of 10 %. Gates "
-                    "alone and random are as many households, chosen otherwise and weighted "
-                    "alike; design weights are those of the whole survey before any fit."
+                    "alone and random are as many households, chosen otherwise and "
+                    "refitted on the targets alone; the release is held near other totals too; "
+                    "design weights are those of the whole survey before any fit."
                 ),
                 tables=("target_fit",),
             ),

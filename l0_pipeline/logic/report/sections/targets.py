@@ -6,6 +6,7 @@ import polars as pl
 
 from l0_pipeline.logic import plots
 from l0_pipeline.logic.report import words
+from l0_pipeline.logic.report.areas import NATION
 from l0_pipeline.logic.report.content import Section, Shown, Table, table
 from l0_pipeline.logic.report.heading import ReportHeading
 
@@ -23,7 +24,7 @@ SHOWN = (
 
 
 def section(tables: Mapping[str, pl.DataFrame], _: ReportHeading) -> Section:
-    """Three tables of targets with their source and the households behind them."""
+    """Four tables of targets with their source and the households behind them."""
     judged = tables["target_fit"].filter(pl.col("role").is_in(list(plots.ROLES)))
     final, first = pl.col("released_error").abs(), pl.col("design_error").abs()
     gain = first - final
@@ -36,6 +37,7 @@ def section(tables: Mapping[str, pl.DataFrame], _: ReportHeading) -> Section:
             "count those that contribute."
         ),
         blocks=(
+            _nation(judged),
             _listed(judged, final, caption=f"The {ROWS} targets with the largest error"),
             _listed(
                 judged.filter(gain > 0),
@@ -51,12 +53,30 @@ def section(tables: Mapping[str, pl.DataFrame], _: ReportHeading) -> Section:
     )
 
 
-def _listed(judged: pl.DataFrame, order: pl.Expr, *, caption: str) -> Table:
-    chosen = judged.sort(order, "target_id", descending=[True, False]).head(ROWS)
-    rows = list(chosen.iter_rows(named=True))
+def _nation(judged: pl.DataFrame) -> Table:
+    """The totals of the nation that a reader knows, the furthest off first."""
+    totals = judged.filter(
+        pl.col("role") == "fitted", pl.col("geography") == NATION, pl.col("condition") == "",
+        pl.col("unit") == "dollars",
+    )  # fmt: skip
+    return _listed(
+        totals,
+        pl.col("released_error").abs(),
+        caption=(
+            f"Of {len(totals)} fitted amounts of the nation without a condition, the {2 * ROWS} "
+            "furthest off. In the fit an error above 100 % pulls no more, and a nation's total "
+            "counts little beside its many parts"
+        ),
+        rows=2 * ROWS,
+    )
+
+
+def _listed(judged: pl.DataFrame, order: pl.Expr, *, caption: str, rows: int = ROWS) -> Table:
+    chosen = judged.sort(order, "target_id", descending=[True, False]).head(rows)
+    listed = list(chosen.iter_rows(named=True))
     told = chosen.with_columns(
-        pl.Series("target", [_target(row) for row in rows], dtype=pl.String),
-        pl.Series("said", [words.quantity(r["value"], r["unit"]) for r in rows], dtype=pl.String),
+        pl.Series("target", [_target(row) for row in listed], dtype=pl.String),
+        pl.Series("said", [words.quantity(r["value"], r["unit"]) for r in listed], dtype=pl.String),
         source=pl.format("{}, {}", "publisher", "published_table"),
     )
     return table(told, SHOWN, caption=caption, tables=("target_fit",))
