@@ -9,6 +9,7 @@ import polars as pl
 from l0_pipeline import checks, limits, provenance
 from l0_pipeline.logic import fit
 from l0_pipeline.logic.design import population, relative_difference
+from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.release.dictionary import data_dictionary
 from l0_pipeline.logic.release.licence import licence_of
 from l0_pipeline.logic.release.manifest import SCHEMA_VERSION, InputFiles, ManifestDraft, Settings
@@ -117,7 +118,7 @@ def published_dataset(
         )
     whole, numbers = _quality(tables)
     limits.refuse_beyond_limits(_judged(tables, whole, check_limits))
-    released = release_tables(tables)
+    released = release_tables(tables, persons=schema.persons(tables["raw_cps_extract"]))
     dictionary = data_dictionary(
         released,
         descriptions=release_descriptions(

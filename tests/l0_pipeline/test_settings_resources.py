@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from l0_pipeline import settings
+from l0_pipeline.resources.comparison_plan import ComparisonPlan
 from l0_pipeline.resources.compute_device import ComputeDevice
 from l0_pipeline.resources.plans import (
     CheckLimits,
@@ -16,11 +17,12 @@ from l0_pipeline.resources.plans import (
     StudyPlan,
     TargetPlan,
 )
+from l0_pipeline.resources.reform_plan import ReformPlan
 from l0_pipeline.resources.training_run import TrainingRun
 
 RESOURCES = (
     *(TrainingRun, TargetPlan, SelectionPlan, ReplicatePlan, StudyPlan, CheckLimits),
-    ComputeDevice,
+    *(ComputeDevice, ComparisonPlan, ReformPlan),
 )
 
 
@@ -33,7 +35,9 @@ def test_the_training_runs_defaults_are_the_librarys():
 
 
 # what is chosen from a list, decides nothing of the course, or belongs to the whole call
-NOT_OF_THE_SELECTION = {"budget", "seed", "method", "loss", "total", "max_weight_ratio"}
+NOT_OF_THE_SELECTION = {
+    "budget", "seed", "method", "loss", "total", "max_weight_ratio", "whole_file_penalty",
+}  # fmt: skip
 
 
 def test_every_hyperparameter_reaches_the_library():
@@ -74,7 +78,8 @@ def test_a_run_within_its_bounds_is_within_the_librarys():
     ("resource", "name", "value"),
     [
         *((TrainingRun, name, 0) for name in TrainingRun.model_fields
-          if name not in {"seed", "noise_share", "leak", "smoothing", "penalty", "refit_penalty"}),
+          if name not in {"seed", "noise_share", "leak", "smoothing", "penalty", "refit_penalty",
+                          "whole_file_penalty"}),
         *((TrainingRun, name, -0.1) for name in TrainingRun.model_fields),
         *((TrainingRun, name, float("nan")) for name in TrainingRun.model_fields),
         *((TrainingRun, name, 1.01) for name in TrainingRun.model_fields
@@ -152,8 +157,12 @@ def test_every_limit_of_a_release_is_a_setting_of_its_own_name():
         for name, value in vars(settings).items()
         if name.startswith("LIMIT_")
     }
-    set_limits = CheckLimits.model_fields.keys() - {"accepted_findings"}
-    assert {name: getattr(CheckLimits(), name) for name in set_limits} == limits
+    plans = (CheckLimits(), {"accepted_findings"}), (ComparisonPlan(), {"points", "blocks"})
+    assert limits == {
+        name: getattr(plan, name)
+        for plan, others in plans
+        for name in type(plan).model_fields.keys() - others
+    }
     assert CheckLimits().accepted_findings == []
 
 

@@ -10,8 +10,9 @@ from l0_pipeline.logic import fit, tables, tax_model
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.microdata.columns import Column
+from l0_pipeline.logic.release.columns_evidence import CONTRIBUTION_COLUMNS, REASON_COLUMNS
 from l0_pipeline.logic.release.dictionary import data_dictionary, refuse_incomplete_dictionary
-from l0_pipeline.logic.release.tables import release_descriptions, release_tables
+from l0_pipeline.logic.release.tables import AS_THEY_ARE, release_descriptions, release_tables
 from l0_pipeline.logic.targets import FILTERS, settle_roles
 from l0_pipeline.resources.cps_source import CpsSource
 
@@ -35,6 +36,16 @@ DESCRIBED = {
     "replicate_design": tables.REPLICATE_DESIGN_COLUMNS,
     "target_standard_errors": tables.STANDARD_ERROR_COLUMNS,
     "random_households": tables.RANDOM_COLUMNS,
+    "whole_file_weights": tables.WHOLE_FILE_COLUMNS,
+    "model_totals": tables.MODEL_TOTAL_COLUMNS,
+    "untargeted": tables.UNTARGETED_COLUMNS,
+    "reform_outcomes": tables.reform_outcome_columns(["a_reform"]),
+    "credit_draws": tables.CREDIT_DRAW_COLUMNS,
+    "reform_study": tables.REFORM_COLUMNS,
+    "reform_groups": tables.REFORM_GROUP_COLUMNS,
+    "reform_cost": tables.REFORM_COST_COLUMNS,
+    "household_reasons": REASON_COLUMNS,
+    "household_contributions": CONTRIBUTION_COLUMNS,
     "households": schema.HOUSEHOLD_COLUMNS,
     "tax_units": schema.TAX_UNIT_COLUMNS,
     "persons": schema.PERSON_COLUMNS,
@@ -47,11 +58,20 @@ def _tiny(columns: Iterable[Column], **given: list[object]) -> pl.DataFrame:
     rows = len(next(iter(given.values())))
     return pl.DataFrame(
         {
-            column.name: given.get(column.name, ["x" if column.dtype == pl.String else 1] * rows)
+            column.name: given.get(
+                column.name,
+                ["x" if column.dtype == pl.String else True if column.dtype == pl.Boolean else 1]
+                * rows,
+            )
             for column in columns
         },
         schema={column.name: column.dtype for column in columns},
     )
+
+
+def _two(column: Column) -> list[object]:
+    """Two values of the column's type."""
+    return ["a", "b"] if column.dtype == pl.String else [1, 2]
 
 
 HOUSEHOLDS = _tiny(schema.HOUSEHOLD_COLUMNS, household_id=[11, 12, 15])
@@ -63,19 +83,24 @@ TARGET_FIT = _tiny(tables.TARGET_FIT_COLUMNS, target_id=["a", "b"])
 
 
 def _release(*, persons: pl.DataFrame | None = PERSONS) -> dict[str, pl.DataFrame]:
-    return release_tables(
-        households=HOUSEHOLDS,
-        tax_units=TAX_UNITS,
-        tax_outputs=TAX_OUTPUTS,
-        persons=persons,
-        selected_households=SELECTED,
-        selection_design=_tiny(tables.SELECTION_DESIGN_COLUMNS, state_fips=[1, 2]),
-        replicate_weights=_tiny(tables.replicate_weight_columns(2), household_id=list(KEPT)),
-        replicate_design=_tiny(tables.REPLICATE_DESIGN_COLUMNS, method=["bootstrap"]),
-        target_standard_errors=_tiny(tables.STANDARD_ERROR_COLUMNS, target_id=["a", "b"]),
-        target_fit=TARGET_FIT,
-        target_accounting=_tiny(tables.TARGET_COLUMNS, target_id=["a", "b", "c"]),
+    declared = _tiny(
+        [column for column in tables.DECLARED_TARGET_COLUMNS if column.name != "filters"],
+        target_id=["a", "b", "c"],
     )
+    made = {
+        "households": HOUSEHOLDS,
+        "tax_units": TAX_UNITS,
+        "tax_outputs": TAX_OUTPUTS,
+        "selected_households": SELECTED,
+        "targets": declared.with_columns(filters=pl.Series([[], [], []], dtype=FILTERS)),
+        "target_fit": TARGET_FIT,
+    }
+    others = {
+        name: _tiny(DESCRIBED[name], **{DESCRIBED[name][0].name: _two(DESCRIBED[name][0])})
+        for name in AS_THEY_ARE
+        if name != "target_fit"
+    }
+    return release_tables(made | others, persons=persons)
 
 
 @pytest.mark.parametrize("name", DESCRIBED)

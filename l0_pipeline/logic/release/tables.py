@@ -49,11 +49,14 @@ AS_THEY_ARE = (
 )  # fmt: skip
 
 
-def release_tables(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+def release_tables(
+    tables: Mapping[str, pl.DataFrame], *, persons: pl.DataFrame | None
+) -> dict[str, pl.DataFrame]:
     """Every published table by its name.
 
     Args:
         tables: the pipeline's, by the names of their assets; ``size_frontier`` may be absent.
+        persons: of the survey, where the source has them.
     """
     weights = tables["selected_households"].select("household_id", "weight")
     units = (
@@ -61,7 +64,6 @@ def release_tables(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame
         .drop(SURVEY_WEIGHTS, strict=False)
         .join(weights, on="household_id", how="inner", maintain_order="left")
     )
-    persons = schema.persons(tables["raw_cps_extract"])
     return {
         "households": tables["selected_households"].join(
             tables["households"], on="household_id", how="inner", maintain_order="left"
