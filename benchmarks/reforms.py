@@ -13,7 +13,6 @@ parameters to its taxes, most of which is reading the law; and peak memory.
 
 import sys
 from dataclasses import dataclass
-from statistics import median
 from time import perf_counter
 
 import numpy as np
@@ -23,10 +22,10 @@ from problem_2022 import held_near, load, table
 from l0.survey import calibrate
 from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid
 from l0_pipeline.logic.reform_study import File, compare_reforms
-from l0_pipeline.logic.reforms import REFORMS, Reform, ReformModel, tax_changes
+from l0_pipeline.logic.reforms import REFORMS, tax_changes
 from l0_pipeline.logic.tax_model import age_tax_units
+from l0_pipeline.resources.model_cost import model_cost
 from l0_pipeline.resources.plans import SelectionPlan
-from l0_pipeline.resources.process_memory import peak_memory_of
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.settings import DEFAULT_YEAR
 
@@ -138,33 +137,21 @@ class Whole:
         error = np.abs(self._held_out.relative_errors(weights))
         return Studied(reforms, kept, float(np.median(error)))
 
-    def cost(self, files: dict[str, np.ndarray]) -> None:
+    def cost(self, kept: dict[str, np.ndarray]) -> None:
         """Seconds and memory of the model, the files in turn."""
-        reform = REFORMS["bottom_rate"]
-        everybody = np.ones(len(self._aged), dtype=bool)
-        models: dict[str, tuple[ReformModel, float]] = {}
-        ReformModel(self._aged.head(100), year=int(DEFAULT_YEAR)).taxes(reform)  # compiles
-        for name, kept in {**files, "whole": everybody}.items():
-            aged = self._aged.filter(kept)
-            models[name] = peak_memory_of(lambda aged=aged: _run(aged, reform))
-        seconds: dict[str, list[float]] = {name: [] for name in models}
-        for _ in range(TIMED):
-            for name, (model, _) in models.items():
-                started = perf_counter()
-                model.taxes(reform)
-                seconds[name].append(perf_counter() - started)
-        read = {name: _from_parameters(self._aged.filter(kept))
-                for name, kept in {**files, "whole": everybody}.items()}  # fmt: skip
-        base = median(seconds["whole"])
+        files = {name: self._aged.filter(units) for name, units in kept.items()}
+        files["whole"] = self._aged
+        found = model_cost(files, REFORMS["bottom_rate"], year=int(DEFAULT_YEAR), runs=TIMED)
+        base = found.filter(file="whole")["seconds"].item()
         print(
             f"\n{'file':<8}{'units':>9}{'calculation':>13}{'faster':>8}"
             f"{'all of a reform':>17}{'MB':>8}"
         )
-        for name, kept in {**files, "whole": everybody}.items():
-            one, memory = median(seconds[name]), models[name][1]
+        for row in found.iter_rows(named=True):
+            reformed = _from_parameters(files[row["file"]])
             print(
-                f"{name:<8}{kept.sum():>9,}{one:>11.3f} s{base / one:>8.1f}{read[name]:>15.2f} s"
-                f"{memory:8.0f}"
+                f"{row['file']:<8}{row['tax_units']:>9,}{row['seconds']:>11.3f} s"
+                f"{base / row['seconds']:>8.1f}{reformed:>15.2f} s{row['memory_mb']:>8.0f}"
             )
 
 
@@ -184,12 +171,6 @@ def _from_parameters(aged: pl.DataFrame) -> float:
     )
     taxcalc.Calculator(policy=law, records=records, verbose=False).calc_all()
     return perf_counter() - started
-
-
-def _run(aged: pl.DataFrame, reform: Reform) -> ReformModel:
-    model = ReformModel(aged, year=int(DEFAULT_YEAR))
-    model.taxes(reform)
-    return model
 
 
 def _cell(row: dict[str, float]) -> str:

@@ -1,8 +1,6 @@
 """Reforms on the whole file and on the kept households: does a model give the same answers?"""
 
 from collections.abc import Iterator
-from statistics import median
-from time import perf_counter
 
 import dagster as dg
 import numpy as np
@@ -11,6 +9,7 @@ import polars as pl
 from l0_pipeline import checks, limits, provenance
 from l0_pipeline.io_managers import TABLE
 from l0_pipeline.logic.microdata import schema
+from l0_pipeline.logic.reform_study import NOTICED
 from l0_pipeline.logic.reforms import REFORMS, Reform
 from l0_pipeline.logic.tables import (
     CREDIT_DRAW_COLUMNS,
@@ -22,12 +21,11 @@ from l0_pipeline.logic.tables import (
     reform_outcome_columns,
 )
 from l0_pipeline.partitions import years
+from l0_pipeline.resources.model_cost import model_cost
 from l0_pipeline.resources.plans import CheckLimits
-from l0_pipeline.resources.process_memory import peak_memory_of
 from l0_pipeline.resources.reform_plan import ReformPlan
 from l0_pipeline.settings import FIRST, OWNERS
 
-COMPILING = 100  # units that suffice to have the model compiled
 TIMED = 3  # calculations of each file that a median is of
 
 
@@ -243,8 +241,11 @@ def study_reforms(
     whole_records = age_tax_units(
         tax_units, income_year=schema.income_year(raw_cps_extract), target_year=year
     )
-    cost = _cost(
-        {"sparse": records, "whole": whole_records}, next(iter(reforms.values())), year=year
+    cost = model_cost(
+        {"sparse": records, "whole": whole_records},
+        next(iter(reforms.values())),
+        year=year,
+        runs=TIMED,
     )
     sparse = sparse_file(tax_changes(records, reforms, year=year), aged_tax_units)
     replicates = aged_tax_units.select("household_id").join(
@@ -262,8 +263,8 @@ def study_reforms(
         asset_key="reform_study",
         value=table,
         metadata={
-            "largest_error": _largest(table, "error") or 0.0,
-            "largest_decile_error": _largest(table, "largest_decile_error") or 0.0,
+            "largest_error": _told_number(_largest(table, "error")),
+            "largest_decile_error": _told_number(_largest(table, "largest_decile_error")),
             "reforms": evidence.table(table),
             "effects": evidence.plot(plots.reform_effects(table)),
             provenance.MADE_WITH: made_with,
@@ -307,48 +308,12 @@ def study_reforms(
     )
 
 
-def _cost(files: dict[str, pl.DataFrame], reform: Reform, *, year: int) -> pl.DataFrame:
-    """Seconds and memory of one reform on each file, the files in turn, once compiled."""
-    from l0_pipeline.logic.reforms import ReformModel
-
-    ReformModel(files["sparse"].head(COMPILING), year=year).taxes(reform)
-    memory: dict[str, float] = {}
-    models: dict[str, ReformModel] = {}
-    for name, aged in files.items():
-
-        def ran(aged: pl.DataFrame = aged) -> ReformModel:
-            model = ReformModel(aged, year=year)
-            model.taxes(reform)
-            return model
-
-        models[name], memory[name] = peak_memory_of(ran)
-    seconds: dict[str, list[float]] = {name: [] for name in files}
-    for _ in range(TIMED):
-        for name, model in models.items():
-            started = perf_counter()
-            model.taxes(reform)
-            seconds[name].append(perf_counter() - started)
-    return pl.DataFrame(
-        [
-            {
-                "file": name,
-                "tax_units": len(aged),
-                "seconds": median(seconds[name]),
-                "memory_mb": memory[name],
-                "reforms": TIMED,
-            }
-            for name, aged in files.items()
-        ],
-        schema={column.name: column.dtype for column in REFORM_COST_COLUMNS},
-    )
-
-
 def _described(reforms: dict[str, Reform], table: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "reform": list(reforms),
             "description": [reform.description for reform in reforms.values()],
-            "units_with_change": [int((table[name].abs() > 1).sum()) for name in reforms],
+            "units_with_change": [int((table[name].abs() > NOTICED).sum()) for name in reforms],
         }
     )
 
@@ -362,3 +327,8 @@ def _largest(table: pl.DataFrame, column: str) -> float | None:
     """The largest absolute number; None where there is none."""
     found = table[column].abs().max()
     return float(found) if isinstance(found, (int, float)) and np.isfinite(found) else None
+
+
+def _told_number(number: float | None) -> float:
+    """A number as metadata: nan, not zero, where there is none."""
+    return float("nan") if number is None else number

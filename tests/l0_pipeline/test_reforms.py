@@ -10,8 +10,10 @@ import pytest
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.microdata import schema
 from l0_pipeline.logic.reforms import BASELINE, REFORMS, Reform, ReformModel, tax_changes
+from l0_pipeline.logic.tables import REFORM_COST_COLUMNS
 from l0_pipeline.logic.tax_model import age_tax_units
 from l0_pipeline.resources.cps_source import CpsSource
+from l0_pipeline.resources.model_cost import model_cost
 from l0_pipeline.resources.reform_plan import OwnReform, ReformPlan
 
 with pytest.MonkeyPatch.context() as patched:
@@ -86,6 +88,15 @@ def test_current_law_is_as_before_after_a_reform(aged):
     before = model.taxes(None)
     assert (model.taxes(SOME["bottom_rate"]) != before).any()
     assert np.array_equal(model.taxes(None), before)
+
+
+def test_the_cost_of_each_file_is_told_and_more_units_hold_more_memory(aged):
+    files = {"few": aged.head(4), "many": aged.head(120)}
+    cost = model_cost(files, SOME["bottom_rate"], year=YEAR, runs=1)
+    assert dict(cost.schema) == {column.name: column.dtype for column in REFORM_COST_COLUMNS}
+    assert cost.select("file", "tax_units").rows() == [("few", 4), ("many", 120)]
+    assert (cost["seconds"] > 0).all()
+    assert 0 < cost["memory_mb"][0] < cost["memory_mb"][1]
 
 
 def test_a_parameter_that_does_not_exist_is_named(aged):
