@@ -89,6 +89,8 @@ def verify(store: ReleaseStore, release: str | None, every: bool) -> None:
     if every and release is not None:
         raise InputError(f"Give either --all or the release {release}, not both.")
     names = [] if every else [release or _latest(store)]
+    for name in names:
+        store.files(name)  # one that is not there is told as that, with those there are
     for listed in store.releases() if every else []:
         if listed.schema_version in (None, SCHEMA_VERSION):
             names.append(listed.release_id)
