@@ -1,5 +1,7 @@
 """What Dagster loads: assets, resources, job and automation. The only file that makes resources."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from l0_pipeline import settings
@@ -50,6 +52,31 @@ assets = dg.load_assets_from_modules(
     ]
 )
 
+
+# two steps at a time on two cores; each in its own process, so that memory is given back, forked
+# from a server that has imported the definitions once
+PROCESSES = {
+    "max_concurrent": 2,
+    "start_method": {"forkserver": {"preload_modules": ["l0_pipeline.definitions"]}},
+}
+
+
+@dg.configured(
+    dg.multi_or_in_process_executor,
+    config_schema={
+        "one_process": dg.Field(
+            bool,
+            default_value=False,
+            description="All steps one after the other in one process: less work where data are "
+            "few, since Tax-Calculator is compiled once for all of them.",
+        )
+    },
+)
+def executor(config: Mapping[str, bool]) -> dict[str, object]:
+    """A process for each step, or one for all."""
+    return {"in_process": {}} if config["one_process"] else {"multiprocess": PROCESSES}
+
+
 defs = dg.Definitions(
     assets=assets,
     jobs=[rebuild],
@@ -76,12 +103,5 @@ defs = dg.Definitions(
         "matrix_io_manager": MatrixIOManager(),
         "warehouse_io_manager": WarehouseTableIOManager(),
     },
-    # two steps at a time on two cores; each in its own process, so that memory is given back,
-    # forked from a server that has imported the definitions once
-    executor=dg.multiprocess_executor.configured(
-        {
-            "max_concurrent": 2,
-            "start_method": {"forkserver": {"preload_modules": ["l0_pipeline.definitions"]}},
-        }
-    ),
+    executor=executor,
 )

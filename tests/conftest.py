@@ -52,16 +52,26 @@ class Build:
             timeout=200,
         )
 
-    def materialize(self, selection: str, **settings: Settings) -> subprocess.CompletedProcess[str]:
+    def materialize(
+        self, selection: str, *, one_process: bool = False, **settings: Settings
+    ) -> subprocess.CompletedProcess[str]:
         """`dagster asset materialize` of one partition, as continuous integration runs it."""
-        return self.dagster(*self.command(selection, **settings)[1:])
+        return self.dagster(*self.command(selection, one_process=one_process, **settings)[1:])
 
-    def command(self, selection: str, **settings: Settings) -> list[str]:
+    def command(
+        self, selection: str, *, one_process: bool = False, **settings: Settings
+    ) -> list[str]:
         """What a shell would be told to materialize one partition, with settings of resources."""
         module = ("-m", "l0_pipeline.definitions")
         chosen = ("--select", selection, "--partition", YEAR)
-        config = ("--config-json", json.dumps({"resources": _configured(settings)}))
-        return [_DAGSTER, "asset", "materialize", *module, *chosen, *config]
+        config = {
+            "execution": {"config": {"one_process": one_process}},
+            "resources": _configured(settings),
+        }
+        return [
+            *(_DAGSTER, "asset", "materialize", *module, *chosen),
+            *("--config-json", json.dumps(config)),
+        ]
 
     def instance(self) -> dg.DagsterInstance:
         """The Dagster instance that holds the build's history."""
@@ -96,6 +106,7 @@ def built(small_build: Build) -> Build:
     """The small survey with all that a release needs materialized by the command line."""
     finished = small_build.materialize(
         'not (key:"size_frontier" or key:"unseen_errors" or key:"selection_study")',
+        one_process=True,
         conflict_plan={"seconds": 10, "most": 2},
     )
     assert finished.returncode == 0, finished.stderr[-3000:]

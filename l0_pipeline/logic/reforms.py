@@ -6,13 +6,17 @@ changes add up to under some weights is in ``reform_study``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.tax_model import DRAWN_CREDITS
+
+if TYPE_CHECKING:
+    import taxcalc
 
 INCOME = "c00100"  # adjusted gross income, as classes are formed by
 # under current law, beside the changes
@@ -89,8 +93,7 @@ class ReformModel:
     def __init__(self, aged: pl.DataFrame, *, year: int) -> None:
         import taxcalc
 
-        law = taxcalc.Policy()
-        law.set_year(year)
+        law = _current_law(year)
         records = taxcalc.Records(
             data=aged.with_columns(RECID=pl.int_range(1, pl.len() + 1)).to_pandas(),
             start_year=year,
@@ -124,3 +127,13 @@ class ReformModel:
     def _calculated(self) -> np.ndarray:
         self._calculator.calc_all(zero_out_calc_vars=True)
         return np.asarray(self.array("iitax") + self.array("payrolltax"))
+
+
+@cache
+def _current_law(year: int) -> "taxcalc.Policy":
+    """The law of a year, read once: every calculator works on a copy of its own."""
+    import taxcalc
+
+    law = taxcalc.Policy()
+    law.set_year(year)
+    return law

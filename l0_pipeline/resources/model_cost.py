@@ -54,7 +54,8 @@ def _with_memory(aged: pl.DataFrame, reform: Reform, *, year: int) -> tuple[Refo
     """The model after one calculation, and the most megabytes that both held at once.
 
     Counted as Python and numpy ask for it: what the process already has, and may use again, plays
-    no part, so that two files in one process can be compared.
+    no part, so that two files in one process can be compared. The calculator's own copy of the
+    law is in it.
     """
     tracemalloc.start()
     try:
