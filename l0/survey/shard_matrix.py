@@ -5,13 +5,13 @@ transpose is never rebuilt while a fit runs. Gradients are written by hand where
 nothing here is recorded by autograd. Values are float32, indices int32.
 """
 
-import warnings
-
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from l0.survey.row_product import RowProduct
 
 
 class ShardMatrix:
@@ -21,8 +21,8 @@ class ShardMatrix:
         """Take (records, targets), float32, to the device; the copy by target is made when used."""
         self._by_record = by_record
         self._device = device
-        self._adjoint = to_torch(by_record, device)
-        self._forward: Tensor | None = None
+        self._adjoint = RowProduct(by_record, device)
+        self._forward: RowProduct | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -39,13 +39,13 @@ class ShardMatrix:
         """M w, this shard's part of it."""
         forward = self._forward
         if forward is None:
-            forward = to_torch(sp.csr_array(self._by_record.T), self._device)
+            forward = RowProduct(sp.csr_array(self._by_record.T), self._device)
             self._forward = forward
-        return torch.mv(forward, weights).double()
+        return forward(weights).double()
 
     def adjoint(self, prices: Tensor) -> Tensor:  # (targets,) float32 -> (records,)
         """M' r."""
-        return torch.mv(self._adjoint, prices)
+        return self._adjoint(prices).float()
 
     def squares(self, by_target: NDArray[np.float64]) -> NDArray[np.float64]:  # -> (records,)
         """The sum of each record's squared coefficients, each times what its target says."""
@@ -61,32 +61,3 @@ class ShardMatrix:
     def release(self) -> None:
         """Give back the copy by target."""
         self._forward = None
-
-
-def to_torch(matrix: sp.csr_array, device: torch.device) -> Tensor:
-    """The same compressed rows as a torch tensor; on the CPU its values share their memory."""
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int32, copy=False)),
-        torch.from_numpy(matrix.indices.astype(np.int32, copy=False)),
-        torch.from_numpy(matrix.data),
-        size=matrix.shape,
-        device=device,
-        check_invariants=False,
-    )
-
-
-def _hear_torch_out() -> None:
-    """Let torch say once what it says once in a process, where nobody needs to hear it.
-
-    That its compressed layout may still change, and that memory it only reads is not its to
-    write. Later it would be said in a thread, where Python cannot silence one thread alone.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        nothing = sp.csr_array((1, 1), dtype=np.float32)
-        for part in (nothing.indptr, nothing.indices, nothing.data):
-            part.flags.writeable = False
-        to_torch(nothing, torch.device("cpu"))
-
-
-_hear_torch_out()

@@ -27,7 +27,7 @@ SHARDS = 4
 class Shards:
     """The cut of a problem's records, and the run of shards that this process holds."""
 
-    bounds: tuple[int, ...]  # (SHARDS + 1,) positions of records
+    bounds: tuple[int, ...]  # (shards + 1,) positions of records
     device: torch.device  # on which vectors lie
     first: int = 0  # of this process
     last: int = SHARDS  # one behind
@@ -44,11 +44,14 @@ class Shards:
         Raises:
             InputError: processes that cannot hold as many shards each.
         """
+        shared = dist.is_available() and dist.is_initialized()
+        # a GPU alone does best with all at once
+        count = SHARDS if shared or device.type == "cpu" else 1
         work = np.concatenate([[0], np.cumsum(coefficients + 1)])
-        cuts = np.searchsorted(work, work[-1] * np.arange(1, SHARDS) / SHARDS)
+        cuts = np.searchsorted(work, work[-1] * np.arange(1, count) / count)
         bounds = (0, *(int(cut) for cut in cuts), len(coefficients))
-        if not (dist.is_available() and dist.is_initialized()):
-            return cls(bounds, device)
+        if not shared:
+            return cls(bounds, device, 0, count)
         processes, rank = dist.get_world_size(), dist.get_rank()
         check_processes(processes)
         each = SHARDS // processes

@@ -218,6 +218,11 @@ def test_shards_are_contiguous_cover_all_records_and_have_about_as_many_coeffici
     np.testing.assert_allclose(work, coefficients.sum() / SHARDS, rtol=0.02)
 
 
+def test_a_gpu_alone_holds_all_records_in_one_shard():
+    shards = Shards.of(np.full(10, 3), torch.device("cuda"))
+    assert (shards.bounds, shards.first, shards.last, shards.processes) == ((0, 10), 0, 1, 1)
+
+
 @pytest.mark.parametrize("records", [1, 2, 3, 5])
 def test_fewer_records_than_shards_leave_some_shards_empty(records):
     shards = Shards.of(np.full(records, 3), CPU)

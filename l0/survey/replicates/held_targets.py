@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from l0.errors import InputError
 from l0.survey.problem import CalibrationProblem
-from l0.survey.shard_matrix import to_torch
+from l0.survey.row_product import to_torch
 from l0.survey.weights import Vector
 
 Matrix = NDArray[np.float32]
