@@ -175,7 +175,9 @@ class Calibration:
         def refitted(start: Vector, penalty: float) -> Vector:
             settings = replace(refitting, penalty=penalty)
             name = f"validation {penalty:g}"
-            return self._refit(seen, pilot.support, start, settings, name).weights
+            return self._refit(
+                seen, pilot.support, start, settings, name, coarse_stage="validation, coarse"
+            ).weights
 
         return validate(self.problem, hidden, refitted, start=pilot.weights)
 
@@ -208,6 +210,7 @@ class Calibration:
         start: Vector,
         settings: RefitSettings,
         name: str,
+        coarse_stage: str | None = None,
     ) -> RefitResult:
         return refit(
             problem,
@@ -219,6 +222,7 @@ class Calibration:
             on_progress=self.tell,
             journal=self.journal,
             stage=name,
+            coarse_stage=coarse_stage,
         )
 
 

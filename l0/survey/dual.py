@@ -2,10 +2,10 @@
 
 The problem is generalised raking with soft targets. Over weights w it minimises
 
-    sum_j loss_j((constraints w - values)_j)  +  strength * sum_i (w_i log(w_i/r_i) - w_i + r_i)
+    sum_j loss_j((constraints w - values)_j)  +  sum_i strength_i (w_i log(w_i/r_i) - w_i + r_i)
 
 within bounds on each weight and on their total. At prices y the weights are explicit,
-r_i exp(-(constraints' y)_i / strength) held within both, and the dual is smooth and concave: few
+r_i exp(-(constraints' y)_i / strength_i) held within both, and the dual is smooth and concave: few
 Newton steps, each solving a dense system with one row a target. What targets are divided by, and
 which are capped, is settled before.
 """
@@ -97,7 +97,7 @@ def solve_dual(
     *,
     reference: Vector,  # (records,)
     losses: Losses,
-    strength: float,
+    strength: ArrayLike,  # (records,) or one number
     bounds: tuple[ArrayLike, ArrayLike] = (0.0, np.inf),  # each (records,) or one number
     total: tuple[float, float] | None = None,
     start_prices: Vector | None = None,  # (targets,)
@@ -187,7 +187,8 @@ class _Problem:
     values: Vector
     reference: Vector
     losses: Losses
-    strength: float
+    strength: Vector  # (records,)
+    softness: Vector  # (records,) the mean strength over each
     lower: Vector
     upper: Vector
     log_lower: Vector  # of the bounds, over the reference
@@ -199,7 +200,7 @@ class _Problem:
         log_ratios = -(self.transposed @ prices) / self.strength
         weights, moves, total_binds = self._within_total(log_ratios)
         errors = self.constraints @ weights - self.values
-        pull = self.strength * float(kl_div(weights, self.reference).sum())
+        pull = float((self.strength * kl_div(weights, self.reference)).sum())
         losses, conjugates = self.losses.of(errors), self.losses.conjugate(prices)
         return _Point(
             prices=prices,
@@ -216,25 +217,31 @@ class _Problem:
     def _within_total(self, log_ratios: Vector) -> tuple[Vector, Mask, bool]:
         """Weights within bounds and total, which of them move, and whether the total binds.
 
-        The price of the total shifts all log-ratios alike. A shift that meets it exists, and
-        Newton's method on the log of the total finds it within a shrinking bracket.
+        The price of the total shifts each log-ratio in proportion to its softness. A shift that
+        meets it exists, and Newton's method on the log of the total finds it within a shrinking
+        bracket.
         """
         weights, moves = self._within_bounds(log_ratios)
         goal = float(np.clip(weights.sum(), *self.total))
         if goal == weights.sum():
             return weights, moves, False
-        least, greatest = (self.log_lower - log_ratios).min(), (self.log_upper - log_ratios).max()
+        softness = self.softness
+        least = ((self.log_lower - log_ratios) / softness).min()
+        greatest = ((self.log_upper - log_ratios) / softness).max()
         shift = 0.0
         while abs(weights.sum() - goal) > ROUNDING * goal:
             excess, moving = weights.sum() - goal, weights[moves].sum()
+            answer = float(weights[moves] @ softness[moves])
             least, greatest = (least, shift) if excess > 0 else (shift, greatest)
             middle = (least + greatest) / 2
-            newton = shift + np.log1p(-excess / moving) if moving > max(excess, 0) else middle
+            newton = middle
+            if moving > max(excess, 0):
+                newton = shift + np.log1p(-excess / moving) * moving / answer
             following = newton if least < newton < greatest else middle
             if following == shift:
                 break
             shift = following
-            weights, moves = self._within_bounds(log_ratios + shift)
+            weights, moves = self._within_bounds(log_ratios + softness * shift)
         if moves.any():
             weights[moves] *= (goal - weights[~moves].sum()) / weights[moves].sum()
         return np.clip(weights, self.lower, self.upper), moves, True
@@ -248,14 +255,14 @@ class _Problem:
 
     def curvature(self, point: _Point, damping: float) -> Matrix:  # (targets, targets)
         """Minus the second derivative of the dual, raised until it has an inverse."""
-        rows = sp.csr_array(self.constraints * np.sqrt(point.moving))
+        answers = point.moving / self.strength
+        rows = sp.csr_array(self.constraints * np.sqrt(answers))
         curvature: Matrix = (rows @ rows.T).toarray()
-        if point.total_binds and point.moving.any():
-            counts = self.constraints @ point.moving
-            curvature -= np.outer(counts, counts / point.moving.sum())
-        curvature /= self.strength
+        if point.total_binds and answers.any():
+            counts = self.constraints @ answers
+            curvature -= np.outer(counts, counts / answers.sum())
         ridge = self.losses.ridge
-        all_moving = self.squares @ point.weights / self.strength + ridge
+        all_moving = self.squares @ (point.weights / self.strength) + ridge
         raised = ridge + SINGULAR * all_moving + _quotient(damping, self.losses.box)
         curvature[np.diag_indices_from(curvature)] += raised
         return curvature
@@ -329,7 +336,7 @@ def _checked_problem(
     values: Vector,
     reference: Vector,
     losses: Losses,
-    strength: float,
+    strength: ArrayLike,
     bounds: tuple[ArrayLike, ArrayLike],
     total: tuple[float, float] | None,
 ) -> _Problem:
@@ -340,11 +347,7 @@ def _checked_problem(
             f"constraints has shape {rows.shape} and {(~np.isfinite(rows.data)).sum()} entries "
             "that are not finite, but needs at least one record, a column each, and none of those."
         )
-    if not 0 < strength < np.inf:
-        raise InputError(
-            f"strength is {strength}, but must be above zero and finite: without a pull towards "
-            "the reference, weights do not follow from prices."
-        )
+    strengths = _checked_strengths(strength, records)
     values = _vector("values", values, targets, "targets")
     reference = _vector("reference", reference, records, "records")
     if (reference <= 0).any():
@@ -364,7 +367,8 @@ def _checked_problem(
         values=values,
         reference=reference,
         losses=losses,
-        strength=float(strength),
+        strength=strengths,
+        softness=strengths.mean() / strengths,
         lower=lower,
         upper=upper,
         log_lower=np.log(lower / reference),
@@ -372,6 +376,22 @@ def _checked_problem(
         total=(least, greatest),
         rounding=float(losses.of(ROUNDING * (abs(rows) @ reference + np.abs(values))).sum()),
     )
+
+
+def _checked_strengths(strength: ArrayLike, records: int) -> Vector:  # (records,)
+    given = np.asarray(strength, dtype=np.float64)
+    if given.shape not in [(), (records,)]:
+        raise InputError(
+            f"strength has shape {given.shape}, but {records} records need ({records},) or one "
+            "number."
+        )
+    bad = given[~((given > 0) & (given < np.inf))]
+    if bad.size:
+        raise InputError(
+            f"strength is {bad.flat[0]}, but must be above zero and finite: without a pull towards "
+            "the reference, weights do not follow from prices."
+        )
+    return np.broadcast_to(given, records)
 
 
 def _vector(name: str, given: ArrayLike, size: int, of: str) -> Vector:

@@ -26,6 +26,8 @@ class Support:
 
     records: NDArray[np.intp]  # (support_size,)
     reference: Vector  # (support_size,), scaled to the design's total
+    # (support_size,), how firmly each weight is held there; one on average over the reference
+    firmness: Vector
     bounds: WeightBounds
 
 
@@ -58,7 +60,8 @@ class FirstOrder:
         self._mine = np.searchsorted(support.records, operator.records.cpu().numpy())
         self._reference = self._held(support.reference)
         self._log_reference = self._reference.log()
-        self._strength = penalty / float(support.reference.sum())
+        # of each record
+        self._strengths = self._held(support.firmness * (penalty / float(support.reference.sum())))
         self._lowest = self._held(support.bounds.lower).log()
         self._highest = self._held(support.bounds.upper).log()
         self._log_weights = self._inside(self._held(start).log())
@@ -74,13 +77,14 @@ class FirstOrder:
         log_ratio = self._log_weights - self._log_reference
         record = None
         if recorded:
-            (divergence,) = operator.totals(weights * log_ratio - weights + self._reference)
+            divergence = weights * log_ratio - weights + self._reference
+            (penalty,) = operator.totals(self._strengths * divergence)
             record = EpochRecord(
                 stage=self.name,
                 epoch=self.epoch,
                 epochs=self.epochs,
                 loss=self._targets.value(errors),
-                penalty=self._strength * divergence,
+                penalty=penalty,
                 records=len(self._support.records),
             )
             refuse_lost(record)
@@ -89,7 +93,7 @@ class FirstOrder:
         # the first prices are of other weights, the last know signs alone
         self._price_sum += min(self.epoch, self.epochs - self.epoch) * prices
         worth = operator.adjoint(prices)
-        gradient = weights * (worth + self._strength * log_ratio)
+        gradient = weights * (worth + self._strengths * log_ratio)
         self._adam.step(self._log_weights, self._along_total(gradient, weights), rate)
         self._log_weights = self._inside(self._log_weights)
         self.epoch += 1

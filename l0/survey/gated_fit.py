@@ -26,7 +26,7 @@ from l0.survey.budget import scheduled_budget, solve_shift
 from l0.survey.gate_noise import NoiseTable
 from l0.survey.gated_epoch import GatedEpoch, log_odds
 from l0.survey.history import EpochRecord, refuse_lost
-from l0.survey.losses import Loss
+from l0.survey.losses import LEAK, Loss
 from l0.survey.operator import SparseOperator
 from l0.survey.pool import Part, Pool
 from l0.survey.problem import CalibrationProblem, Vector
@@ -53,7 +53,7 @@ class GatedFitSettings:
     budget_share: float = 0.6  # of the epochs, until the budget is reached
     budget_power: float = 1.5
     noise_share: float = 0.3  # of the epochs, with random gates
-    leak: float = 0.1  # share of the pull left beyond a cap
+    leak: float = LEAK  # share of the pull left beyond a cap
     smoothing: float = 0.02  # errors below it pull in proportion to their size
     # Kullback-Leibler, towards the scaled design weights; without, the share of records kept tells
     penalty: float | None = None
@@ -81,7 +81,9 @@ class GatedFitSettings:
         start: Vector,
     ) -> "GatedFit":
         """The fit of a problem, at its first epoch."""
-        targets = TargetLoss.of(problem, loss, operator.device, smoothing=self.smoothing)
+        targets = TargetLoss.of(
+            problem, loss, operator.device, leak=self.leak, smoothing=self.smoothing
+        )
         return GatedFit(
             problem,
             operator,
@@ -140,7 +142,7 @@ class GatedFit:
         errors = self._targets.errors(
             total(lambda k: shards[k].estimates(self._noise(pool.parts[k])))
         )
-        prices = self._targets.prices(errors, leak=settings.leak).float()
+        prices = self._targets.prices(errors).float()
         pull, slope, open_design = total(lambda k: shards[k].pull(prices)).tolist()
         raised = pool.raised(open_design)
         record = None

@@ -18,7 +18,7 @@ from torch import Tensor
 from l0.survey.adam import cosine_rate
 from l0.survey.budget import scheduled_budget
 from l0.survey.history import EpochRecord, refuse_lost
-from l0.survey.losses import Loss
+from l0.survey.losses import LEAK, Loss
 from l0.survey.operator import SparseOperator
 from l0.survey.pool import Part, Pool
 from l0.survey.problem import CalibrationProblem, Vector
@@ -37,7 +37,7 @@ class GradualPruningSettings:
     prune_every: int = 5  # epochs between two cuts
     budget_share: float = 0.6  # of the epochs, until the budget is reached
     budget_power: float = 1.0
-    leak: float = 0.1  # share of the pull left beyond a cap
+    leak: float = LEAK  # share of the pull left beyond a cap
     smoothing: float = 0.02  # errors below it pull in proportion to their size
     # Kullback-Leibler, towards the scaled design weights; without, the share of records kept tells
     penalty: float | None = None
@@ -64,7 +64,9 @@ class GradualPruningSettings:
         start: Vector,
     ) -> "GradualPruning":
         """The fit of a problem, at its first epoch."""
-        targets = TargetLoss.of(problem, loss, operator.device, smoothing=self.smoothing)
+        targets = TargetLoss.of(
+            problem, loss, operator.device, leak=self.leak, smoothing=self.smoothing
+        )
         return GradualPruning(
             problem,
             operator,
@@ -119,7 +121,7 @@ class GradualPruning:
         weights = pool.each(lambda part: part.weights())
         total = pool.operator.total
         errors = self._targets.errors(total(lambda k: pool.parts[k].matrix.estimates(weights[k])))
-        prices = self._targets.prices(errors, leak=settings.leak).float()
+        prices = self._targets.prices(errors).float()
         left = float(pool.total(lambda part: shard_sums(part.design)))
         log_raised = math.log(pool.raised(left))
         distances = pool.each(lambda part: part.log_ratios - log_raised)

@@ -17,6 +17,8 @@ from l0.errors import InputError
 Vector = NDArray[np.float64]
 
 CAP = 1.0
+# share of a target's pull that fits leave it beyond the cap: without, unseen targets are met worse
+LEAK = 0.2
 HUBER_DELTA = 0.1
 
 

@@ -2,8 +2,14 @@
 
 What is minimised is the loss of the targets plus a penalty on the Kullback-Leibler divergence of
 the weights from the reference, as in raking: the design weights, or weights by the inverse of
-inclusion probabilities, raised to the support by one factor. Bounds on weights and on their
-total hold exactly in the result.
+inclusion probabilities, raised to the support by one factor. A record that carries much is held
+there more firmly, since what it carries to totals that nobody fits moves with it (Deville and
+Sarndal, 1992, weigh distances so: their 1/q). Bounds on weights and on their total hold exactly
+in the result.
+
+Totals that many records carry are known better than those that hang on a few. Where targets are
+many, the reference is therefore fitted to the former first, and all are then fitted from there:
+what the few want is held near what the many agree on (``coarse``).
 
 First order: Adam on log-weights with a cosine rate, projected after every step. Second order,
 where few targets count: Newton's method on their prices (``dual``), to the optimum. Where no
@@ -12,6 +18,7 @@ strength is given it is chosen by targets set aside for that alone (``validation
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +28,11 @@ from l0.errors import InputError
 from l0.inputs import above_zero
 from l0.survey.bounds import Total, WeightBounds, total_band
 from l0.survey.checkpoint import Journal
+from l0.survey.coarse import narrowly_carried
 from l0.survey.diagnostics import TargetError, worst_targets
 from l0.survey.first_order import FirstOrder, Support
 from l0.survey.history import EpochRecord, OnProgress
-from l0.survey.losses import loss_named
+from l0.survey.losses import LEAK, loss_named
 from l0.survey.operator import SparseOperator
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.second_order import SecondOrder
@@ -42,6 +50,10 @@ CONVERGED = 0.05
 
 # no record stands for more than thirty of its like
 MAX_WEIGHT_RATIO = 30.0
+# of the mean norm: what no target measures is held all the same
+_LEAST_NORM = 1e-2
+# strength of the pull to the design where the reference is fitted
+COARSE_PENALTY = 0.03
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,11 @@ class RefitSettings:
     epochs: int = 300
     rate: float = 0.1
     penalty: float | None = None  # strength of the pull to the reference; chosen without
+    # of a record's norm under the loss, for how firmly it is held: 0 holds all alike
+    firmness_power: float = 0.5
+    leak: float = LEAK  # share of a target's pull left beyond the loss's cap
+    # of the targets, where they are many, those carried by the most records: met first
+    coarse_share: float = 0.1
     order: str = "auto"  # "first", "second"
     max_weight_ratio: float | None = MAX_WEIGHT_RATIO  # to the scaled reference; None for none
     min_weight_ratio: float | None = None
@@ -63,6 +80,9 @@ class RefitSettings:
         bounds = {
             "epochs": (1, np.inf),
             "penalty": (0, np.inf),
+            "firmness_power": (0, 2),
+            "leak": (0, 1),
+            "coarse_share": (0, 1),
             "max_weight_ratio": (1, np.inf),
             "min_weight_ratio": (1e-9, 1),
             "validation_share": (1e-9, 0.5),
@@ -93,6 +113,9 @@ class RefitResult:
     worst_targets: tuple[TargetError, ...]  # those furthest off
 
 
+Outcome = tuple[Vector, Vector]  # weights (support_size,), prices (targets,)
+
+
 @torch.inference_mode(mode=False)
 def refit(
     problem: CalibrationProblem,
@@ -108,6 +131,7 @@ def refit(
     on_progress: OnProgress | None = None,
     journal: Journal | None = None,
     stage: str = "refit",
+    coarse_stage: str | None = None,
 ) -> RefitResult:
     """Fit the weights of the records kept, without gates.
 
@@ -128,6 +152,8 @@ def refit(
         on_progress: called with each recorded epoch.
         journal: of the calibration that this refit belongs to, if it can be taken up again.
         stage: what this refit is called in history and journal.
+        coarse_stage: what fitting its reference is called there. Refits of one support and the same
+            targets that share a journal and this name do it once.
 
     Raises:
         InputError: a support that is empty, repeats, or names records that do not exist or have
@@ -140,13 +166,16 @@ def refit(
     pulled_to = problem.design_weights[given]
     if reference is not None:
         pulled_to = above_zero("reference", reference, len(given), "records of the support")
-    kept = _support(problem, given[order], reference=pulled_to[order], settings=settings)
-    weights = kept.reference
-    if start is not None:
-        weights = above_zero("start", start, len(given), "records of the support")[order]
     if operator is not None and device is not None:
         raise InputError("operator and device were both given: an operator has its device.")
     whole = operator or SparseOperator.of(problem, device or torch.device("cpu"))
+    columns = whole.keep_records(given[order])
+    kept = _support(
+        problem, columns, records=given[order], reference=pulled_to[order], settings=settings
+    )
+    weights = kept.reference
+    if start is not None:
+        weights = above_zero("start", start, len(given), "records of the support")[order]
     journal = journal or Journal(None, fit="", shards=whole.shards)
     tell = on_progress or _tell_nobody
     penalty = settings.penalty
@@ -168,26 +197,42 @@ def refit(
                     on_progress=tell,
                     journal=journal,
                     stage=f"{stage}, validation {strength:g}",
+                    coarse_stage=f"{stage}, validation, coarse",
                 ).weights
             ),
             start=weights,
         )
         penalty = chosen(validation)
     judged = loss_named(loss)
-    fit = FirstOrder(
-        stage,
-        TargetLoss.of(problem, judged, whole.device),
-        whole.keep_records(kept.records),
-        kept,
-        start=weights,
-        penalty=penalty,
-        rate=settings.rate,
-        epochs=settings.epochs,
-    )
-    weights, prices = _outcome(fit, journal=journal, tell=tell)
+
+    def outcome(name: str, seen: CalibrationProblem, start: Vector, **options: Any) -> Outcome:
+        fit = FirstOrder(
+            name,
+            TargetLoss.of(seen, judged, whole.device, leak=settings.leak),
+            columns,
+            kept,
+            start=start,
+            rate=settings.rate,
+            **options,
+        )
+        return _outcome(fit, journal=journal, tell=tell)
+
+    narrow = None
+    if penalty > 0 and _are_many(problem):
+        narrow = narrowly_carried(problem, kept, share=settings.coarse_share)
+    if narrow is not None:
+        coarse, _ = outcome(
+            coarse_stage or f"{stage}, coarse",
+            problem.without(narrow),
+            kept.reference,
+            penalty=COARSE_PENALTY,
+            epochs=-(-settings.epochs // 2),
+        )
+        kept = replace(kept, reference=coarse)
+    weights, prices = outcome(stage, problem, weights, penalty=penalty, epochs=settings.epochs)
     gap, settled, used = np.nan, False, "first"
     if penalty > 0:
-        convex = SecondOrder.of(problem, kept, loss=judged, penalty=penalty)
+        convex = SecondOrder.of(problem, kept, loss=judged, penalty=penalty, leak=settings.leak)
         if _is_second(settings, problem):
             weights, gap, settled = convex.solve(weights)
             used = "second"
@@ -208,14 +253,14 @@ def refit(
 
 
 def _is_second(settings: RefitSettings, problem: CalibrationProblem) -> bool:
-    if settings.order == "auto":
-        return int((problem.loss_weights > 0).sum()) <= SECOND_ORDER_TARGETS
-    return settings.order == "second"
+    return not _are_many(problem) if settings.order == "auto" else settings.order == "second"
 
 
-def _outcome(
-    fit: FirstOrder, *, journal: Journal, tell: OnProgress
-) -> tuple[Vector, Vector]:  # weights (support_size,), prices (targets,)
+def _are_many(problem: CalibrationProblem) -> bool:
+    return int((problem.loss_weights > 0).sum()) > SECOND_ORDER_TARGETS
+
+
+def _outcome(fit: FirstOrder, *, journal: Journal, tell: OnProgress) -> Outcome:
     done = journal.outcome(fit.name)
     if done is not None:
         return done["weights"], done["prices"]
@@ -234,8 +279,9 @@ def _outcome(
 
 def _support(
     problem: CalibrationProblem,
-    records: NDArray[np.intp],
+    columns: SparseOperator,  # of the records kept
     *,
+    records: NDArray[np.intp],
     reference: Vector,
     settings: RefitSettings,
 ) -> Support:
@@ -250,7 +296,21 @@ def _support(
         total=settings.total,
         design_total=total,
     )
-    return Support(records, scaled, bounds)
+    norms = columns.column_norms(torch.tensor(problem.loss_weights), torch.tensor(problem.scales))
+    firmness = _firmness(
+        columns.shards.join(norms).double().cpu().numpy(), scaled, power=settings.firmness_power
+    )
+    return Support(records, scaled, firmness, bounds)
+
+
+def _firmness(norms: Vector, reference: Vector, *, power: float) -> Vector:  # (support_size,)
+    """One on average over the reference, and in proportion to a power of the norms."""
+    mean = float((reference * norms).sum() / reference.sum())
+    if mean == 0:
+        return np.ones_like(norms)
+    firmness = np.maximum(norms / mean, _LEAST_NORM) ** power
+    scaled: Vector = firmness * (reference.sum() / float((reference * firmness).sum()))
+    return scaled
 
 
 def _checked_support(problem: CalibrationProblem, support: Iterable[int]) -> NDArray[np.intp]:

@@ -1,8 +1,8 @@
 """A refit of one support by its dual: to the optimum, or how far from it given weights are.
 
-A capped loss is not convex. Targets beyond the cap pull nothing; with those of the moment left
-out the others make a convex problem, which is solved, and again with those that are beyond the
-cap then, until they are the same.
+A capped loss is not convex. Targets beyond the cap pull less, or not at all; with those of the
+moment at their lesser pull the problem is convex. It is solved, and again with those that are
+beyond the cap then, until they are the same.
 """
 
 from dataclasses import dataclass
@@ -31,10 +31,17 @@ class SecondOrder:
     loss: Loss
     support: Support
     penalty: float
+    leak: float  # share of the pull left beyond the cap
 
     @classmethod
     def of(
-        cls, problem: CalibrationProblem, support: Support, *, loss: Loss, penalty: float
+        cls,
+        problem: CalibrationProblem,
+        support: Support,
+        *,
+        loss: Loss,
+        penalty: float,
+        leak: float,
     ) -> "SecondOrder":
         """Take the columns of the support, each target over its scale."""
         columns = problem.constraints[:, support.records]
@@ -46,6 +53,7 @@ class SecondOrder:
             loss,
             support,
             penalty,
+            leak,
         )
 
     def solve(self, weights: Vector) -> tuple[Vector, float, bool]:
@@ -71,19 +79,20 @@ class SecondOrder:
             prices: (targets,) any; the nearer to the optimum's, the tighter.
         """
         inside = self._inside(weights)
-        solved = self._solved(inside, prices=np.where(inside, prices, 0.0), steps=0)
+        solved = self._solved(inside, prices=prices, steps=0)
         # poor prices say less than that no objective is below zero
         bound = max(solved.dual, 0.0) + self._given_up(inside)
         losses = self._losses(inside).of(self._errors(weights))
         reference = self.support.reference
         ratio = weights / reference
-        divergence = float((reference * (ratio * np.log(ratio) - ratio + 1)).sum())
-        objective = float(losses.sum()) + self._strength * divergence + self._given_up(inside)
+        divergence = reference * (ratio * np.log(ratio) - ratio + 1)
+        pull = float((self._strengths * divergence).sum())
+        objective = float(losses.sum()) + pull + self._given_up(inside)
         return max(objective - bound, 0.0) / objective if objective > 0 else 0.0
 
     @property
-    def _strength(self) -> float:
-        return self.penalty / float(self.support.reference.sum())
+    def _strengths(self) -> Vector:  # (support_size,)
+        return self.support.firmness * (self.penalty / float(self.support.reference.sum()))
 
     def _errors(self, weights: Vector) -> Vector:
         errors: Vector = self.constraints @ weights - self.values
@@ -93,11 +102,13 @@ class SecondOrder:
         return np.abs(self._errors(weights)) < self.loss.cap
 
     def _given_up(self, inside: NDArray[np.bool_]) -> float:
-        """The loss of the targets beyond the cap, which no step of these problems changes."""
-        return float(self.loss_weights[~inside].sum()) * self.loss.cap if not inside.all() else 0.0
+        """The loss of the targets beyond the cap that no step of these problems changes."""
+        if inside.all():
+            return 0.0
+        return float(self.loss_weights[~inside].sum()) * self.loss.cap * (1 - self.leak)
 
     def _losses(self, inside: NDArray[np.bool_]) -> Losses:
-        weights = np.where(inside, self.loss_weights, 0.0)
+        weights = np.where(inside, self.loss_weights, self.leak * self.loss_weights)
         if self.loss.box == np.inf:
             return Losses.squared(weights)
         if self.loss.ridge > 0:
@@ -113,7 +124,7 @@ class SecondOrder:
             self.values,
             reference=self.support.reference,
             losses=self._losses(inside),
-            strength=self._strength,
+            strength=self._strengths,
             bounds=(bounds.lower, bounds.upper),
             total=bounds.total,
             start_prices=prices,

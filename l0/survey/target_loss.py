@@ -20,12 +20,16 @@ class TargetLoss:
         scales: Vector,
         loss_weights: Vector,
         device: torch.device,
+        leak: float = 0.0,
         smoothing: float = 0.0,
     ) -> None:
         """Copy the targets to the device.
 
-        Errors below ``smoothing`` pull in proportion to their size, where the loss has a kink.
+        Beyond a cap a share ``leak`` of the pull is left, so that a target is not given up for
+        being far off. Errors below ``smoothing`` pull in proportion to their size, where the
+        loss has a kink.
         """
+        self._leak = leak if loss.cap < math.inf else 0.0
         # a loss whose conjugate has no ridge has a kink at zero
         self._smoothing = smoothing if loss.ridge == 0 else 0.0
         self._loss = loss
@@ -40,6 +44,7 @@ class TargetLoss:
         loss: Loss,
         device: torch.device,
         *,
+        leak: float = 0.0,
         smoothing: float = 0.0,
     ) -> "TargetLoss":
         """The targets of a problem."""
@@ -49,6 +54,7 @@ class TargetLoss:
             scales=problem.scales,
             loss_weights=problem.loss_weights,
             device=device,
+            leak=leak,
             smoothing=smoothing,
         )
 
@@ -60,15 +66,11 @@ class TargetLoss:
         """The loss."""
         return float((self._loss_weights * self._loss.phi(errors)).sum())
 
-    def prices(self, errors: Tensor, *, leak: float = 0.0) -> Tensor:  # (targets,) float64
-        """What one unit of each estimate costs: the slope that descent follows, over the scale.
-
-        Beyond a cap a share ``leak`` of the pull is left, so that a target that starts far off is
-        not given up before a fit has tried.
-        """
+    def prices(self, errors: Tensor) -> Tensor:  # (targets,) float64
+        """What one unit of each estimate costs: the slope that descent follows, over the scale."""
         slope = self._loss.slope(errors)
-        if leak > 0 and self._loss.cap < math.inf:
-            slope.add_(errors.sign().mul_(errors.abs() >= self._loss.cap), alpha=leak)
+        if self._leak > 0:
+            slope.add_(errors.sign().mul_(errors.abs() >= self._loss.cap), alpha=self._leak)
         if self._smoothing > 0:
             slope.mul_((errors.abs() / self._smoothing).clamp_(max=1))
         return slope.mul_(self._loss_weights).div_(self.scales)

@@ -79,10 +79,10 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         description="Share of the epochs with random gates; then without noise.",
     )
     leak: float = Field(
-        default=0.1,
+        default=0.2,
         ge=0,
         le=1,
-        description="Share of the pull left to targets off by more than 100 % in the selection.",
+        description="Share of the pull left to targets off by more than 100 %.",
     )
     smoothing: float = Field(
         default=0.02,
@@ -107,6 +107,24 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         le=100,
         description=(
             "Kullback-Leibler penalty of the refit; chosen on fitted targets set aside if null."
+        ),
+    )
+    firmness_power: float = Field(
+        default=0.5,
+        ge=0,
+        le=2,
+        description=(
+            "How much more firmly the refit holds households that carry much: the power of what "
+            "they carry; 0 holds all alike."
+        ),
+    )
+    coarse_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description=(
+            "Share of the targets, those carried by the most households, that the refit meets "
+            "first; all are then met from there. 0 for none."
         ),
     )
 
@@ -150,6 +168,9 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
             epochs=self.refit_epochs,
             rate=self.refit_rate,
             penalty=self.refit_penalty if penalty is None else penalty,
+            firmness_power=self.firmness_power,
+            leak=self.leak,
+            coarse_share=self.coarse_share,
             max_weight_ratio=self.max_weight_ratio,
             total=self.total,
         )

@@ -91,7 +91,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_bytes_of_the_uninterrupted_on
     path, outcome = tmp_path / "fit.npz", tmp_path / "outcome"
     moment = random.Random(5)  # noqa: S311
     killed_in = set()
-    for stage in ("pilot", "validation 0.03", "selection", "refit"):
+    for stage in ("pilot", "validation 0.06", "selection", "refit"):
         process = start_to_be_killed(path, outcome)
         told = []
         for line in process.stdout:

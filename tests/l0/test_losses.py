@@ -25,7 +25,7 @@ SMOOTH = ("squared", "huber")
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
 
-def targets_of(name, *, smoothing=0.0, scales=None, values=None):
+def targets_of(name, *, leak=0.0, smoothing=0.0, scales=None, values=None):
     size = len(LOSS_WEIGHTS)
     return TargetLoss(
         loss_named(name),
@@ -33,6 +33,7 @@ def targets_of(name, *, smoothing=0.0, scales=None, values=None):
         scales=np.ones(size) if scales is None else np.array(scales),
         loss_weights=np.array(LOSS_WEIGHTS),
         device=CPU,
+        leak=leak,
         smoothing=smoothing,
     )
 
@@ -130,10 +131,10 @@ def test_prices_are_what_one_unit_of_each_estimate_costs(name):
 
 @every_loss
 def test_errors_and_estimates_are_left_as_they_were(name):
-    targets = targets_of(name, smoothing=0.1)
+    targets = targets_of(name, leak=0.5, smoothing=0.1)
     given = ERRORS.clone()
-    targets.prices(targets.errors(given), leak=0.5)
-    targets.prices(given, leak=0.5)
+    targets.prices(targets.errors(given))
+    targets.prices(given)
     targets.value(given)
     assert torch.equal(given, ERRORS)
 
@@ -162,7 +163,7 @@ def test_smoothing_does_not_change_the_loss(name):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_beyond_the_cap_a_share_of_the_pull_is_left(smoothing):
     errors = torch.tensor([0.5, -0.999, 1.0, -1.0, 50.0, -1e6], dtype=torch.float64)
-    prices = targets_of("capped_relative", smoothing=smoothing).prices(errors, leak=0.2)
+    prices = targets_of("capped_relative", leak=0.2, smoothing=smoothing).prices(errors)
     assert prices.tolist() == pytest.approx(
         np.multiply(LOSS_WEIGHTS, [1.0, -1.0, 0.2, -0.2, 0.2, -0.2])
     )
@@ -170,5 +171,4 @@ def test_beyond_the_cap_a_share_of_the_pull_is_left(smoothing):
 
 @pytest.mark.parametrize("name", ["absolute", *SMOOTH])
 def test_a_loss_without_a_cap_has_nothing_to_leak(name):
-    targets = targets_of(name)
-    assert torch.equal(targets.prices(ERRORS, leak=0.9), targets.prices(ERRORS))
+    assert torch.equal(targets_of(name, leak=0.9).prices(ERRORS), targets_of(name).prices(ERRORS))

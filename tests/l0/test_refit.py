@@ -32,6 +32,10 @@ TOLERANCE = {"first": 1e-4, "second": 1e-6}
 both_orders = pytest.mark.parametrize("order", ["first", "second"])
 
 
+# every weight held alike, and nothing left of a pull beyond the cap: what can be worked out by hand
+PLAIN = {"firmness_power": 0.0, "leak": 0.0}
+
+
 def first(**settings):
     return RefitSettings(**({"epochs": 150, "order": "first"} | settings))
 
@@ -62,7 +66,7 @@ def test_a_mild_penalty_leaves_the_targets_hit(order):
 @both_orders
 def test_a_strong_penalty_leaves_each_weight_where_its_pull_equals_the_error(order):
     # omega / scale = penalty / total * log(weight / 20), towards each target from 20
-    settings = RefitSettings(epochs=EPOCHS[order], penalty=10.0, order=order)
+    settings = RefitSettings(epochs=EPOCHS[order], penalty=10.0, order=order, **PLAIN)
     weights = refit(two_households(), [0, 1], settings=settings).weights
     optimum = [20 * np.exp(-0.5 / 15 * 40 / 10), 20 * np.exp(0.5 / 40 * 40 / 10)]
     np.testing.assert_allclose(weights, optimum, rtol=TOLERANCE[order])
@@ -115,7 +119,7 @@ def test_the_support_may_come_in_any_order_and_its_start_with_it():
 def test_the_support_may_come_in_any_order_and_its_reference_with_it(order):
     problem = random_survey(40)
     support, reference = [25, 4, 16], np.array([3.0, 1.0, 2.0])
-    settings = RefitSettings(penalty=1e6, order=order)
+    settings = RefitSettings(penalty=1e6, order=order, **PLAIN)
     weights = refit(problem, support, reference=reference, settings=settings).weights
     # raised to the total of the design by one factor
     expected = reference * problem.design_weights.sum() / 6
@@ -150,7 +154,7 @@ def test_a_target_out_of_reach_costs_no_more_than_its_cap_and_the_other_is_hit()
 def test_a_target_further_than_its_cap_does_not_pull(order):
     # an estimate of 90 where 10 is due is eight scales away
     problem = CalibrationProblem([[1.0, 1.0]], [10.0], [45.0, 45.0])
-    records, settings = [], RefitSettings(epochs=150, order=order)
+    records, settings = [], RefitSettings(epochs=150, order=order, **PLAIN)
     weights = refit(problem, [0, 1], settings=settings, on_progress=records.append).weights
     np.testing.assert_allclose(weights, [45.0, 45.0], rtol=1e-6)
     assert {record.loss for record in records} == {1.0}
@@ -192,7 +196,7 @@ def test_the_refit_lowers_the_loss_and_tells_its_course():
 
 def test_the_penalty_told_is_the_divergence_from_the_scaled_design():
     problem = two_households()
-    start, records, settings = np.array([15.0, 40.0]), [], first(penalty=0.3)
+    start, records, settings = np.array([15.0, 40.0]), [], first(penalty=0.3, **PLAIN)
     refit(problem, [0, 1], start=start, settings=settings, on_progress=records.append)
     divergence = (start * np.log(start / 20) - start + 20).sum()
     assert records[0].penalty == pytest.approx(0.3 / 40 * divergence, rel=1e-5)
@@ -221,7 +225,7 @@ def test_both_orders_end_near_one_optimum_and_the_gap_bounds_what_is_left_to_gai
             problem,
             range(1, 60, 3),
             loss=loss,
-            settings=RefitSettings(epochs=EPOCHS[order], penalty=penalty, order=order),
+            settings=RefitSettings(epochs=EPOCHS[order], penalty=penalty, order=order, **PLAIN),
         )
         for order in ("first", "second")
     }
@@ -241,10 +245,10 @@ def test_both_orders_end_near_one_optimum_and_the_gap_bounds_what_is_left_to_gai
 
 def test_a_course_that_was_cut_short_has_a_wide_gap_and_has_not_converged():
     problem, support = random_survey(60, 8, seed=3), range(1, 60, 3)
-    short = refit(problem, support, settings=first(epochs=2, penalty=0.1))
+    short = refit(problem, support, settings=first(epochs=2, penalty=0.1, **PLAIN))
     assert short.gap > 0.05
     assert not short.converged
-    optimum = refit(problem, support, settings=RefitSettings(penalty=0.1, order="second"))
+    optimum = refit(problem, support, settings=RefitSettings(penalty=0.1, order="second", **PLAIN))
     left = objective(problem, short.weights, penalty=0.1) - objective(
         problem, optimum.weights, penalty=0.1
     )

@@ -8,7 +8,7 @@ from toy import one_out_of_reach, random_survey, two_households
 from l0.survey import CalibrationProblem, InputError, RefitSettings, refit
 from l0.survey.bounds import WeightBounds
 from l0.survey.first_order import Support
-from l0.survey.losses import HUBER_DELTA, LOSSES, loss_named
+from l0.survey.losses import HUBER_DELTA, LEAK, LOSSES, loss_named
 from l0.survey.refit import CONVERGED, SECOND_ORDER_TARGETS
 from l0.survey.second_order import SecondOrder
 from l0.survey.weights import scaled_design_weights
@@ -16,7 +16,9 @@ from l0.survey.weights import scaled_design_weights
 PENALTY = 0.05
 LONG = 1_500
 PHI = {
-    "capped_relative": lambda error: np.minimum(np.abs(error), 1.0),
+    "capped_relative": lambda error: (
+        np.minimum(np.abs(error), 1.0) + LEAK * np.maximum(np.abs(error) - 1.0, 0.0)
+    ),
     "absolute": np.abs,
     "squared": np.square,
     "huber": lambda error: np.where(
@@ -57,7 +59,16 @@ def support_of(problem, records, *, max_weight_ratio=None, min_weight_ratio=None
         total=total,
         design_total=problem.design_weights.sum(),
     )
-    return Support(records, reference, bounds)
+    return Support(records, reference, firmness_of(problem, records, reference), bounds)
+
+
+def firmness_of(problem, records, reference):
+    """By its definition: the root of each norm under the loss, one on average."""
+    columns = problem.constraints[:, records].toarray() / problem.scales[:, None]
+    norms = np.sqrt(problem.loss_weights @ columns**2)
+    mean = reference @ norms / reference.sum()
+    firmness = np.sqrt(np.maximum(norms / mean, 0.01))
+    return firmness * reference.sum() / (reference @ firmness)
 
 
 def objective(problem, support, weights, *, loss, penalty=PENALTY):
@@ -66,7 +77,7 @@ def objective(problem, support, weights, *, loss, penalty=PENALTY):
     everyone[support.records] = weights
     errors = problem.relative_errors(everyone)
     reference = support.reference
-    divergence = (weights * np.log(weights / reference) - weights + reference).sum()
+    divergence = support.firmness @ (weights * np.log(weights / reference) - weights + reference)
     return problem.loss_weights @ PHI[loss](errors) + penalty / reference.sum() * divergence
 
 
@@ -80,7 +91,7 @@ def best_of_scipy(problem, support, *, loss):
     def value(x):
         ratios, slacks = x[:records], x[records:]
         errors = slacks if loss == "absolute" else rows @ ratios - due
-        divergence = reference @ (ratios * np.log(ratios) - ratios + 1)
+        divergence = (reference * support.firmness) @ (ratios * np.log(ratios) - ratios + 1)
         return (
             problem.loss_weights @ (errors if loss == "absolute" else PHI[loss](errors))
             + PENALTY / reference.sum() * divergence
@@ -154,7 +165,7 @@ def test_the_gap_is_near_zero_at_the_optimum_and_the_refit_says_that_it_settled(
 def test_the_gap_of_any_weights_at_any_prices_is_a_bound(loss):
     problem, records = strained()
     support = support_of(problem, records)
-    convex = SecondOrder.of(problem, support, loss=loss_named(loss), penalty=PENALTY)
+    convex = SecondOrder.of(problem, support, loss=loss_named(loss), penalty=PENALTY, leak=LEAK)
     optimum, _, settled = convex.solve(support.reference)
     assert settled
     least = objective(problem, support, optimum, loss=loss)
@@ -203,27 +214,20 @@ def test_a_capped_target_out_of_reach_is_left_and_the_others_are_met_as_if_it_we
         scales=[*problem.scales, problem.design_weights.sum()],
     )
     # eight targets of nine count 8/9 of what they counted: so must the penalty
-    capped = refit(
-        beyond,
-        records,
-        settings=RefitSettings(epochs=50, penalty=PENALTY * 8 / 9, order="second"),
-    )
-    alone = refitted(problem, records, order="second", loss="absolute", epochs=50)
+    plain = {"leak": 0.0, "firmness_power": 0.0}
+    settings = RefitSettings(epochs=50, penalty=PENALTY * 8 / 9, order="second", **plain)
+    capped = refit(beyond, records, settings=settings)
+    alone = refitted(problem, records, order="second", loss="absolute", epochs=50, **plain)
     assert capped.converged
     np.testing.assert_allclose(capped.weights, alone.weights, rtol=1e-3)
-    pulled = refit(
-        beyond,
-        records,
-        loss="absolute",
-        settings=RefitSettings(epochs=50, penalty=PENALTY * 8 / 9, order="second"),
-    )
+    pulled = refit(beyond, records, loss="absolute", settings=settings)
     assert pulled.weights.sum() < 0.9 * capped.weights.sum()
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
 def test_when_all_targets_are_beyond_the_cap_weights_stay_at_the_reference(order):
     problem = CalibrationProblem([[1.0, 1.0]], [10.0], [45.0, 45.0])
-    result = refitted(problem, [0, 1], order=order, loss="capped_relative", epochs=20)
+    result = refitted(problem, [0, 1], order=order, loss="capped_relative", epochs=20, leak=0.0)
     np.testing.assert_allclose(result.weights, 45.0, rtol=1e-6)
     assert result.gap <= 1e-6
     assert result.converged
@@ -244,12 +248,37 @@ def test_the_nearer_of_two_targets_that_exclude_each_other_is_met():
     assert result.converged
 
 
-def test_a_weight_answers_to_its_price_by_the_formula():
-    # d loss / d weight = 1/2 / value, against penalty / 40 * log(weight / 20)
-    settings = RefitSettings(epochs=1, penalty=10.0, order="second")
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_a_weight_answers_to_its_price_by_the_formula(power):
+    # d loss / d weight = 1/2 / value, against firmness * penalty / 40 * log(weight / 20)
+    settings = RefitSettings(epochs=1, penalty=10.0, order="second", firmness_power=power)
     result = refit(two_households(), [0, 1], loss="absolute", settings=settings)
-    expected = [20 * np.exp(-0.5 / 15 * 40 / 10), 20 * np.exp(0.5 / 40 * 40 / 10)]
-    np.testing.assert_allclose(result.weights, expected, rtol=1e-9)
+    firmness = np.array([1 / 15, 1 / 40]) ** power
+    first, second = firmness / firmness.mean()
+    expected = [
+        20 * np.exp(-0.5 / 15 * 40 / 10 / first),
+        20 * np.exp(0.5 / 40 * 40 / 10 / second),
+    ]
+    # norms are float32
+    np.testing.assert_allclose(result.weights, expected, rtol=1e-9 if power == 0 else 1e-7)
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_a_target_beyond_the_cap_pulls_by_its_leak(order):
+    # d loss / d weight = leak / scale, against penalty / 90 * log(weight / 45)
+    problem = CalibrationProblem([[1.0, 1.0]], [10.0], [45.0, 45.0])
+    settings = RefitSettings(epochs=LONG, penalty=20.0, order=order, leak=0.3)
+    result = refit(problem, [0, 1], settings=settings)
+    np.testing.assert_allclose(result.weights, 45 * np.exp(-0.3 / 10 * 90 / 20), rtol=1e-4)
+    assert result.converged
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_a_record_that_no_target_measures_keeps_its_reference(order):
+    problem = CalibrationProblem([[1.0, 2.0, 0.0]], [120.0], [20.0, 20.0, 20.0])
+    result = refit(problem, [0, 1, 2], settings=RefitSettings(penalty=0.1, order=order))
+    assert result.weights[2] == pytest.approx(20.0, rel=1e-5)
+    assert result.weights[:2] @ [1.0, 2.0] == pytest.approx(120.0, rel=1e-3)
 
 
 def test_second_order_is_taken_by_itself_where_few_targets_count():
