@@ -123,7 +123,8 @@ def calibrate(
             to the budget; "gradual_pruning", by letting the lightest leave in steps;
             "penalised", by gates with a price.
         loss: of each relative error e: "capped_relative", min(|e|, 1), so that a hopeless target
-            cannot ruin the others; "absolute"; "squared"; or "huber".
+            cannot ruin the others (beyond the cap fits follow a share of the pull, their ``leak``,
+            which the loss told leaves out); "absolute"; "squared"; or "huber".
         max_weight_ratio: largest weight over scaled design weight, held exactly; None for any.
         min_weight_ratio: least weight over scaled design weight of a record that is kept.
         total: of the weights: "free", "fixed" to the design's, a number, or (least, greatest).

@@ -231,7 +231,8 @@ class _Problem:
         shift = 0.0
         while abs(weights.sum() - goal) > ROUNDING * goal:
             excess, moving = weights.sum() - goal, weights[moves].sum()
-            answer = float(weights[moves] @ softness[moves])
+            # not by BLAS, whose threads move the last digits
+            answer = float((weights[moves] * softness[moves]).sum())
             least, greatest = (least, shift) if excess > 0 else (shift, greatest)
             middle = (least + greatest) / 2
             newton = middle

@@ -25,7 +25,7 @@ class Support:
     """The records kept, ascending, with what is known of them before the refit."""
 
     records: NDArray[np.intp]  # (support_size,)
-    reference: Vector  # (support_size,), scaled to the design's total
+    reference: Vector  # (support_size,), what weights are held near
     # (support_size,), how firmly each weight is held there; one on average over the reference
     firmness: Vector
     bounds: WeightBounds

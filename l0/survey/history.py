@@ -11,7 +11,9 @@ from l0.errors import InputError
 class EpochRecord:
     """One recorded epoch; the gates' fields are None where no gates are trained."""
 
-    stage: str  # "selection" or "refit"; before them "pilot" and one "validation" a strength
+    # "selection" or "refit"; before them "pilot" and one "validation" a strength; "coarse" before
+    # the name of a refit whose reference is fitted first
+    stage: str
     epoch: int
     epochs: int
     loss: float

@@ -1,15 +1,16 @@
 """Weights on a fixed support: gates removed, errors lowered, weights held near the reference.
 
-What is minimised is the loss of the targets plus a penalty on the Kullback-Leibler divergence of
-the weights from the reference, as in raking: the design weights, or weights by the inverse of
-inclusion probabilities, raised to the support by one factor. A record that carries much is held
-there more firmly, since what it carries to totals that nobody fits moves with it (Deville and
-Sarndal, 1992, weigh distances so: their 1/q). Bounds on weights and on their total hold exactly
-in the result.
+What is minimised is the loss of the targets, which beyond its cap still rises by a share
+(``leak``), plus a penalty on the Kullback-Leibler divergence of the weights from the reference, as
+in raking: the design weights, or weights by the inverse of inclusion probabilities, raised to the
+support by one factor. A record that carries much is held there more firmly, since what it carries
+to totals that nobody fits moves with it (Deville and Sarndal, 1992, weigh distances so: their
+1/q). Bounds on weights and on their total hold exactly in the result.
 
-Totals that many records carry are known better than those that hang on a few. Where targets are
-many, the reference is therefore fitted to the former first, and all are then fitted from there:
-what the few want is held near what the many agree on (``coarse``).
+Totals that many records carry are known better than those that hang on a few. Where there are many
+targets, the reference is therefore fitted to the former first (``coarse``), by first order, and
+weights are then held near what it has become: what few records want gives way to what many agree
+on. ``coarse_share=0`` leaves the reference as it is.
 
 First order: Adam on log-weights with a cosine rate, projected after every step. Second order,
 where few targets count: Newton's method on their prices (``dual``), to the optimum. Where no
@@ -46,13 +47,12 @@ from l0.survey.weights import scaled_to
 SECOND_ORDER_TARGETS = 1_000
 # share of the objective that may be left to gain by a fit that counts as converged
 CONVERGED = 0.05
-
-
 # no record stands for more than thirty of its like
 MAX_WEIGHT_RATIO = 30.0
 # of the mean norm: what no target measures is held all the same
 _LEAST_NORM = 1e-2
-# strength of the pull to the design where the reference is fitted
+# strength of the pull to the design where the reference is fitted: hidden targets of the survey of
+# 2022 were met alike from .01 to .03, and the more, the less uneven the weights
 COARSE_PENALTY = 0.03
 
 
@@ -62,11 +62,12 @@ class RefitSettings:
 
     epochs: int = 300
     rate: float = 0.1
-    penalty: float | None = None  # strength of the pull to the reference; chosen without
+    penalty: float | None = None  # strength of the pull to the reference; chosen if None
     # of a record's norm under the loss, for how firmly it is held: 0 holds all alike
     firmness_power: float = 0.5
     leak: float = LEAK  # share of a target's pull left beyond the loss's cap
-    # of the targets, where they are many, those carried by the most records: met first
+    # where there are more than 1,000 targets, the share of them that the reference meets first:
+    # those carried by the most records
     coarse_share: float = 0.1
     order: str = "auto"  # "first", "second"
     max_weight_ratio: float | None = MAX_WEIGHT_RATIO  # to the scaled reference; None for none
@@ -107,7 +108,8 @@ class RefitResult:
     validation: tuple[Validation, ...]  # how it was chosen; empty where it was given
     order: str  # "first" or "second"
     # no weights on this support have an objective lower by more than this share, as long as the
-    # same targets stay beyond the cap; nan where there is no penalty, and so no such bound
+    # same targets stay beyond the cap, the reference taken as it was fitted; nan where there is no
+    # penalty, and so no such bound
     gap: float
     converged: bool
     worst_targets: tuple[TargetError, ...]  # those furthest off
@@ -141,7 +143,8 @@ def refit(
         start: weights to start from, above zero, in the order of ``support``; the scaled
             reference without.
         reference: weights to stay near, above zero, in the order of ``support``: design weights
-            over inclusion probabilities for instance; the design weights without.
+            over inclusion probabilities for instance; the design weights without. With more than
+            1,000 targets it is first fitted to a share of them (``coarse_share``).
         loss: "capped_relative", "absolute", "squared" or "huber".
         settings: epochs, rate, penalty and bounds.
         operator: the problem's operator where one is at hand; built on ``device`` without.
@@ -197,7 +200,7 @@ def refit(
                     on_progress=tell,
                     journal=journal,
                     stage=f"{stage}, validation {strength:g}",
-                    coarse_stage=f"{stage}, validation, coarse",
+                    coarse_stage=f"coarse, {stage}, validation",
                 ).weights
             ),
             start=weights,
@@ -218,17 +221,17 @@ def refit(
         return _outcome(fit, journal=journal, tell=tell)
 
     narrow = None
-    if penalty > 0 and _are_many(problem):
+    if penalty > 0 and problem.n_targets > SECOND_ORDER_TARGETS:
         narrow = narrowly_carried(problem, kept, share=settings.coarse_share)
     if narrow is not None:
         coarse, _ = outcome(
-            coarse_stage or f"{stage}, coarse",
+            coarse_stage or f"coarse, {stage}",
             problem.without(narrow),
             kept.reference,
             penalty=COARSE_PENALTY,
             epochs=-(-settings.epochs // 2),
         )
-        kept = replace(kept, reference=coarse)
+        kept = replace(kept, reference=coarse, firmness=_on_average(kept.firmness, coarse))
     weights, prices = outcome(stage, problem, weights, penalty=penalty, epochs=settings.epochs)
     gap, settled, used = np.nan, False, "first"
     if penalty > 0:
@@ -253,11 +256,9 @@ def refit(
 
 
 def _is_second(settings: RefitSettings, problem: CalibrationProblem) -> bool:
-    return not _are_many(problem) if settings.order == "auto" else settings.order == "second"
-
-
-def _are_many(problem: CalibrationProblem) -> bool:
-    return int((problem.loss_weights > 0).sum()) > SECOND_ORDER_TARGETS
+    if settings.order == "auto":
+        return int((problem.loss_weights > 0).sum()) <= SECOND_ORDER_TARGETS
+    return settings.order == "second"
 
 
 def _outcome(fit: FirstOrder, *, journal: Journal, tell: OnProgress) -> Outcome:
@@ -308,7 +309,11 @@ def _firmness(norms: Vector, reference: Vector, *, power: float) -> Vector:  # (
     mean = float((reference * norms).sum() / reference.sum())
     if mean == 0:
         return np.ones_like(norms)
-    firmness = np.maximum(norms / mean, _LEAST_NORM) ** power
+    return _on_average(np.maximum(norms / mean, _LEAST_NORM) ** power, reference)
+
+
+def _on_average(firmness: Vector, reference: Vector) -> Vector:  # (support_size,)
+    """One on average over the reference."""
     scaled: Vector = firmness * (reference.sum() / float((reference * firmness).sum()))
     return scaled
 

@@ -16,7 +16,7 @@ from l0.survey.problem import CalibrationProblem, Vector
 
 Refit = Callable[[Vector, float], Vector]
 
-STRENGTHS = (0.15, 0.06, 0.025, 0.01)
+STRENGTHS = (0.06, 0.03, 0.01, 0.003)
 # with fewer targets that count, too few could be hidden to tell strengths apart
 FEWEST_TARGETS = 50
 WITHOUT_VALIDATION = 0.01

@@ -64,7 +64,8 @@ LOG_EVERY = 100  # epochs between two lines in the log
             owners=OWNERS,
             metadata={"descriptions": descriptions(VALIDATION_COLUMNS)},
             description=(
-                "How strongly the refit holds weights near the design's.\n\n"
+                "How strongly the refit holds weights near the reference: the design's, or, with "
+                "many targets, those fitted to what most households carry.\n\n"
                 "Each strength with the loss of fitted targets that were set aside for this "
                 "choice alone, from a short selection and its refits; targets that are held out "
                 "are never looked at. The chosen strength is used by every refit of the year."

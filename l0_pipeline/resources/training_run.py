@@ -123,8 +123,8 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         ge=0,
         le=1,
         description=(
-            "Share of the targets, those carried by the most households, that the refit meets "
-            "first; all are then met from there. 0 for none."
+            "Share of the targets, those carried by the most households, that what the refit holds "
+            "weights near meets first, where there are more than 1,000; 0 leaves it the design's."
         ),
     )
 

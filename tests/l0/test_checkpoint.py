@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from l0.survey import (
     RefitSettings,
     calibrate,
 )
+from l0.survey.validation import STRENGTHS
 
 # enough targets for a validation, and epochs for several saves a stage
 PROBLEM = random_survey(80, 50)
@@ -91,7 +93,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_bytes_of_the_uninterrupted_on
     path, outcome = tmp_path / "fit.npz", tmp_path / "outcome"
     moment = random.Random(5)  # noqa: S311
     killed_in = set()
-    for stage in ("pilot", "validation 0.06", "selection", "refit"):
+    for stage in ("pilot", f"validation {STRENGTHS[0]:g}", "selection", "refit"):
         process = start_to_be_killed(path, outcome)
         told = []
         for line in process.stdout:
@@ -151,6 +153,18 @@ def test_every_method_resumes_bit_identically_however_often_it_is_interrupted(tm
     assert interruptions >= 1
     assert bytes_of(result) == bytes_of(uninterrupted)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fit_of_the_reference_resumes_bit_identically(tmp_path, monkeypatch):
+    # the package's ``refit`` is the function
+    monkeypatch.setattr(import_module("l0.survey.refit"), "SECOND_ORDER_TARGETS", 20)
+    uninterrupted = run()
+    stages = [record.stage for record in uninterrupted.history]
+    assert set(stages) >= {"coarse, validation", "coarse, refit"}
+    for stage in ("coarse, validation", "coarse, refit", "refit"):
+        path = tmp_path / "fit.npz"
+        interrupt(path, stages.index(stage) + 2)
+        assert bytes_of(run(checkpoint=Checkpoint(path, 0))) == bytes_of(uninterrupted)
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, IN_SELECTION, 24])

@@ -329,6 +329,7 @@ def test_a_tolerance_of_zero_ends_at_rounding():
     [
         ({"strength": 0.0}, "strength is 0.0, but must be above zero"),
         ({"strength": np.inf}, "strength is inf, but must be above zero and finite"),
+        ({"strength": [1.0] * 7}, r"strength has shape \(7,\), but"),
         ({"reference": [1.0, 0.0, 1.0]}, "1 of 3 reference weights are not above zero"),
         ({"reference": [1.0, 1.0]}, r"reference has shape \(2,\), but 3 records need \(3,\)"),
         ({"values": [1.0, np.nan]}, "1 of 2 values are not finite. Leave those targets out"),
