@@ -49,7 +49,7 @@ class Build:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=450,
         )
 
     def materialize(

@@ -1,8 +1,9 @@
 """How strongly weights are held near the reference: chosen by targets set aside for that alone.
 
 A part of the fitted targets is hidden; weights are refitted at each of a few strengths, from
-strong to weak, each from where the last one ended; the strength under which the hidden targets
-are met best is taken. Targets held out from the whole calibration are never looked at.
+strong to weak, each from where the last one ended; the strongest is taken of those under which
+the hidden targets are met as well as can be told, since it leaves weights the least uneven.
+Targets held out from the whole calibration are never looked at.
 """
 
 from collections.abc import Callable, Sequence
@@ -80,10 +81,14 @@ def validate(
 
 
 def chosen(validation: Sequence[Validation]) -> float:
-    """The strength of the least loss; a mild one where none could be compared."""
+    """The strongest within one standard error of the best; a mild one where none were compared.
+
+    The rule of one standard error is that of Breiman, Friedman, Olshen and Stone (1984).
+    """
     if not validation:
         return WITHOUT_VALIDATION
-    return min(validation, key=lambda tried: tried.loss).penalty
+    least = min(tried.loss for tried in validation)
+    return max(tried.penalty for tried in validation if tried.loss - least <= tried.standard_error)
 
 
 def _standard_error(differences: Vector, omega: Vector) -> float:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from l0_pipeline.settings import BUDGET, MAX_WEIGHT_RATIO, SEED, WHOLE_FILE_PENALTY
+from l0_pipeline.settings import (
+    BUDGET,
+    COARSE_SHARE,
+    FIRMNESS_POWER,
+    MAX_WEIGHT_RATIO,
+    SEED,
+    WHOLE_FILE_PENALTY,
+)
 
 if TYPE_CHECKING:
     from l0.survey import GatedFitSettings, GradualPruningSettings, RefitSettings
@@ -110,7 +117,7 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         ),
     )
     firmness_power: float = Field(
-        default=0.5,
+        default=FIRMNESS_POWER,
         ge=0,
         le=2,
         description=(
@@ -119,7 +126,7 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         ),
     )
     coarse_share: float = Field(
-        default=0.1,
+        default=COARSE_SHARE,
         ge=0,
         le=1,
         description=(

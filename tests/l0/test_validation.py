@@ -98,7 +98,8 @@ def test_the_loss_is_the_capped_mean_of_the_hidden_errors_by_their_loss_weights(
     # errors of the first target 0, 0.1, 0.5, 0.9; of the third 9, 8, 4, 0, capped at 1
     assert [tried.loss for tried in told] == pytest.approx([0.5, 0.55, 0.75, 0.45])
     assert [tried.penalty for tried in told] == list(STRENGTHS)
-    assert chosen(told) == STRENGTHS[-1]
+    # the third is 0.3 above the best, by 0.22; the second 0.1 by 0.71, the first 0.05 by 0.67
+    assert chosen(told) == STRENGTHS[0]
     # differences to the best: -0.9 and 1 of the first one, so (0.95^2 / 4 twice) ^ 0.5
     assert told[0].standard_error == pytest.approx(0.95 / 2**0.5)
     assert told[-1].standard_error == 0.0
@@ -112,9 +113,24 @@ def test_without_hidden_targets_nothing_is_refitted():
     assert chosen(()) == WITHOUT_VALIDATION
 
 
-def test_the_strength_of_least_loss_is_chosen_and_the_stronger_of_equals():
-    told = [Validation(0.1, 0.3, 0.1), Validation(0.03, 0.2, 0.0), Validation(0.01, 0.2, 0.0)]
-    assert chosen(told) == 0.03
+@pytest.mark.parametrize(
+    ("losses_and_errors", "strength"),
+    [
+        ([(0.3, 0.05), (0.2, 0.0), (0.2, 0.0)], 0.03),  # the stronger of equals
+        ([(0.3, 0.1), (0.2, 0.0), (0.25, 0.1)], 0.1),  # within one standard error
+        ([(0.3, 0.05), (0.25, 0.06), (0.2, 0.0)], 0.03),
+        ([(0.3, 0.05), (0.25, 0.04), (0.2, 0.0)], 0.01),
+    ],
+)
+def test_the_strongest_is_chosen_that_is_within_one_standard_error_of_the_best(
+    losses_and_errors, strength
+):
+    strengths = (0.1, 0.03, 0.01)
+    told = [
+        Validation(penalty, *found)
+        for penalty, found in zip(strengths, losses_and_errors, strict=True)
+    ]
+    assert chosen(told) == strength
 
 
 def test_a_calibration_tells_every_strength_and_uses_the_best():

@@ -31,7 +31,11 @@ def test_the_training_runs_defaults_are_the_librarys():
 
     assert TrainingRun().selection() == GatedFitSettings()
     assert TrainingRun(method="gradual_pruning").selection() == GradualPruningSettings()
-    assert TrainingRun().refit() == RefitSettings(max_weight_ratio=settings.MAX_WEIGHT_RATIO)
+    assert TrainingRun().refit() == RefitSettings(
+        max_weight_ratio=settings.MAX_WEIGHT_RATIO,
+        firmness_power=settings.FIRMNESS_POWER,
+        coarse_share=settings.COARSE_SHARE,
+    )
 
 
 # what is chosen from a list, decides nothing of the course, or belongs to the whole call
