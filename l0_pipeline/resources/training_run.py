@@ -10,7 +10,9 @@ from l0_pipeline.settings import (
     COARSE_SHARE,
     FIRMNESS_POWER,
     MAX_WEIGHT_RATIO,
+    REFIT_LEAK,
     SEED,
+    SELECTION_LEAK,
     WHOLE_FILE_PENALTY,
 )
 
@@ -86,10 +88,10 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         description="Share of the epochs with random gates; then without noise.",
     )
     leak: float = Field(
-        default=0.2,
+        default=SELECTION_LEAK,
         ge=0,
         le=1,
-        description="Share of the pull left to targets off by more than 100 %.",
+        description="Share of the pull left to targets off by more than 100 % in the selection.",
     )
     smoothing: float = Field(
         default=0.02,
@@ -115,6 +117,12 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         description=(
             "Kullback-Leibler penalty of the refit; chosen on fitted targets set aside if null."
         ),
+    )
+    refit_leak: float = Field(
+        default=REFIT_LEAK,
+        ge=0,
+        le=1,
+        description="Share of the pull left to targets off by more than 100 % in the refit.",
     )
     firmness_power: float = Field(
         default=FIRMNESS_POWER,
@@ -176,7 +184,7 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
             rate=self.refit_rate,
             penalty=self.refit_penalty if penalty is None else penalty,
             firmness_power=self.firmness_power,
-            leak=self.leak,
+            leak=self.refit_leak,
             coarse_share=self.coarse_share,
             max_weight_ratio=self.max_weight_ratio,
             total=self.total,

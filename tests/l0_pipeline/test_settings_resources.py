@@ -29,10 +29,13 @@ RESOURCES = (
 def test_the_training_runs_defaults_are_the_librarys():
     from l0.survey import GatedFitSettings, GradualPruningSettings, RefitSettings
 
-    assert TrainingRun().selection() == GatedFitSettings()
-    assert TrainingRun(method="gradual_pruning").selection() == GradualPruningSettings()
+    leak = settings.SELECTION_LEAK
+    assert TrainingRun().selection() == GatedFitSettings(leak=leak)
+    pruning = TrainingRun(method="gradual_pruning")
+    assert pruning.selection() == GradualPruningSettings(leak=leak)
     assert TrainingRun().refit() == RefitSettings(
         max_weight_ratio=settings.MAX_WEIGHT_RATIO,
+        leak=settings.REFIT_LEAK,
         firmness_power=settings.FIRMNESS_POWER,
         coarse_share=settings.COARSE_SHARE,
     )
@@ -54,7 +57,7 @@ def test_every_hyperparameter_reaches_the_library():
     }
     run = TrainingRun(
         **changed, refit_epochs=7, refit_rate=0.2, refit_penalty=0.5, max_weight_ratio=9.0,
-        total="fixed", firmness_power=0.7, coarse_share=0.3,
+        total="fixed", refit_leak=0.4, firmness_power=0.7, coarse_share=0.3,
     )  # fmt: skip
     assert vars(run.selection()) == changed
     of_the_selection = {name for name in TrainingRun.model_fields if not name.startswith("refit_")}
@@ -63,7 +66,7 @@ def test_every_hyperparameter_reaches_the_library():
     assert (refit.epochs, refit.rate, refit.penalty) == (7, 0.2, 0.5)
     assert (refit.max_weight_ratio, refit.total) == (9.0, "fixed")
     assert (refit.firmness_power, refit.coarse_share) == (0.7, 0.3)
-    assert refit.leak == run.leak
+    assert refit.leak == 0.4
     assert run.refit(penalty=0.25).penalty == 0.25
 
 
@@ -72,7 +75,7 @@ def test_a_run_within_its_bounds_is_within_the_librarys():
         epochs=100_000, weight_rate=1, gate_rate=1, initial_temperature=5, final_temperature=5,
         initial_focus=100, final_focus=100, annealing_share=1, budget_share=1, budget_power=10,
         noise_share=1, leak=1, smoothing=1, penalty=100, refit_epochs=100_000, refit_rate=1,
-        refit_penalty=100, firmness_power=2, coarse_share=1,
+        refit_penalty=100, refit_leak=1, firmness_power=2, coarse_share=1,
     )  # fmt: skip
     assert largest.selection().epochs == largest.refit().epochs == 100_000
     smallest = TrainingRun(
@@ -83,6 +86,7 @@ def test_a_run_within_its_bounds_is_within_the_librarys():
         penalty=0,
         refit_epochs=1,
         refit_penalty=0,
+        refit_leak=0,
         firmness_power=0,
         coarse_share=0,
     )
@@ -94,7 +98,7 @@ def test_a_run_within_its_bounds_is_within_the_librarys():
     [
         *((TrainingRun, name, 0) for name in TrainingRun.model_fields
           if name not in {"seed", "noise_share", "leak", "smoothing", "penalty", "refit_penalty",
-                          "whole_file_penalty", "firmness_power", "coarse_share"}),
+                          "whole_file_penalty", "refit_leak", "firmness_power", "coarse_share"}),
         *((TrainingRun, name, -0.1) for name in TrainingRun.model_fields),
         *((TrainingRun, name, float("nan")) for name in TrainingRun.model_fields),
         *((TrainingRun, name, 1.01) for name in TrainingRun.model_fields
