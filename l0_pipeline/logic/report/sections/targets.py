@@ -64,7 +64,7 @@ def _nation(judged: pl.DataFrame) -> Table:
         pl.col("released_error").abs(),
         caption=(
             f"Of {len(totals)} fitted amounts of the nation without a condition, the {2 * ROWS} "
-            "furthest off. In the fit an error above 100 % pulls by a share only, and a nation's "
+            "furthest off. In the fit an error above 100 % pulls little or no more, and a nation's "
             "total counts little beside its many parts"
         ),
         rows=2 * ROWS,
