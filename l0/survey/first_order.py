@@ -30,6 +30,10 @@ class Support:
     firmness: Vector
     bounds: WeightBounds
 
+    def strengths(self, penalty: float) -> Vector:  # (support_size,)
+        """How strongly a penalty pulls each weight to its reference."""
+        return self.firmness * (penalty / float(self.reference.sum()))
+
 
 class FirstOrder:
     """The refit as a stage: Adam on log-weights.
@@ -60,8 +64,7 @@ class FirstOrder:
         self._mine = np.searchsorted(support.records, operator.records.cpu().numpy())
         self._reference = self._held(support.reference)
         self._log_reference = self._reference.log()
-        # of each record
-        self._strengths = self._held(support.firmness * (penalty / float(support.reference.sum())))
+        self._strengths = self._held(support.strengths(penalty))
         self._lowest = self._held(support.bounds.lower).log()
         self._highest = self._held(support.bounds.upper).log()
         self._log_weights = self._inside(self._held(start).log())

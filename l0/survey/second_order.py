@@ -92,7 +92,7 @@ class SecondOrder:
 
     @property
     def _strengths(self) -> Vector:  # (support_size,)
-        return self.support.firmness * (self.penalty / float(self.support.reference.sum()))
+        return self.support.strengths(self.penalty)
 
     def _errors(self, weights: Vector) -> Vector:
         errors: Vector = self.constraints @ weights - self.values
