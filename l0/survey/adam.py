@@ -1,36 +1,63 @@
 """Adam (Kingma and Ba, 2015) on one vector whose entries may leave while it runs."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 DECAY_MEAN, DECAY_SQUARE = 0.9, 0.999
+_WHOLE = (slice(None),)
 
 
 class Adam:
-    """The moments of the gradient of one parameter vector."""
+    """The moments of the gradient of one parameter vector; torch takes the steps.
 
-    def __init__(self, like: Tensor) -> None:
+    Torch passes over a vector once for a step, where its operations one by one would pass six
+    times. The last digit it gives a number hangs on the number's place in the vector.
+    """
+
+    def __init__(self, like: Tensor, cuts: Sequence[slice] = _WHOLE) -> None:
+        """Have seen nothing yet.
+
+        Args:
+            like: the parameters, for their number and device.
+            cuts: runs of entries that are stepped on their own, so that the digits do not hang on
+                what else the vector holds: shards, of which another process may hold others.
+        """
         self.mean = torch.zeros_like(like)
         self.square = torch.zeros_like(like)
         self.steps = 0
+        self._cuts = cuts
 
     def step(self, parameters: Tensor, gradient: Tensor, rate: float) -> None:
         """Move the parameters in place."""
-        self.steps += 1
-        self.mean.lerp_(gradient, 1 - DECAY_MEAN)
-        self.square.mul_(DECAY_SQUARE).addcmul_(gradient, gradient, value=1 - DECAY_SQUARE)
-        # the moments' corrections for their start at zero, in the numbers rather than the vectors
-        of_mean, of_root = (
-            1 - DECAY_MEAN**self.steps,
-            math.sqrt(1 - DECAY_SQUARE**self.steps),
+
+        def cut(vector: Tensor) -> list[Tensor]:
+            return [vector[run] for run in self._cuts]
+
+        count = torch.full((len(self._cuts),), float(self.steps), device=parameters.device)
+        adam(
+            cut(parameters),
+            cut(gradient),
+            cut(self.mean),
+            cut(self.square),
+            max_exp_avg_sqs=[],
+            state_steps=list(count.unbind()),
+            fused=True,
+            lr=rate,
+            beta1=DECAY_MEAN,
+            beta2=DECAY_SQUARE,
+            eps=1e-12,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
         )
-        spread = self.square.sqrt().add_(1e-12 * of_root)
-        parameters.addcdiv_(self.mean, spread, value=-rate * of_root / of_mean)
+        self.steps += 1
 
     def keep(self, entries: Tensor) -> None:
-        """Forget all but these entries."""
+        """Forget all but these entries of a vector that is not cut."""
         self.mean, self.square = self.mean[entries], self.square[entries]
 
 

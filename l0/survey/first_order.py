@@ -68,7 +68,7 @@ class FirstOrder:
         self._lowest = self._held(support.bounds.lower).log()
         self._highest = self._held(support.bounds.upper).log()
         self._log_weights = self._inside(self._held(start).log())
-        self._adam = Adam(self._log_weights)
+        self._adam = Adam(self._log_weights, operator.cuts)
         # their mean tends to the prices at the optimum, where those of one epoch only know signs
         self._price_sum = torch.zeros_like(targets.scales)
 

@@ -127,8 +127,8 @@ class PenalisedFit:
         self._operator = operator
         self._sample = sample
         self._rate = rate
-        self._weight_adam = Adam(objective.log_weights)
-        self._gate_adam = Adam(objective.log_weights)
+        self._weight_adam = Adam(objective.log_weights, operator.cuts)
+        self._gate_adam = Adam(objective.log_weights, operator.cuts)
 
     def step(self, *, recorded: bool) -> EpochRecord | None:
         """One epoch: noisy gates, one step of weights and locations."""
