@@ -176,7 +176,7 @@ class Calibration:
             settings = replace(refitting, penalty=penalty)
             name = f"validation {penalty:g}"
             return self._refit(
-                seen, pilot.support, start, settings, name, coarse_stage="coarse, validation"
+                seen, pilot.support, start, settings, name, coarse_stage="validation"
             ).weights
 
         return validate(self.problem, hidden, refitted, start=pilot.weights)

@@ -6,22 +6,35 @@ from numpy.typing import NDArray
 from l0.survey.first_order import Support
 from l0.survey.problem import CalibrationProblem, Vector
 
+# of hidden targets of the survey of 2022 none were met better under other penalties of the levels
+# from .01 on; the firmer, the less uneven the weights
+FIRST_PENALTY = 0.03
+FIRMER, MORE_TARGETS = 2, 4  # from level to level
 
-def narrowly_carried(
+
+def coarse_levels(
     problem: CalibrationProblem, support: Support, *, share: float
-) -> NDArray[np.bool_] | None:  # (targets,)
-    """All but the ``share`` of the targets that count and are carried by the most records.
+) -> list[tuple[NDArray[np.bool_], float]]:
+    """For each fit before that of all targets, the targets it leaves out and its penalty.
 
-    None where that would leave none, or all.
+    The first meets the ``share`` of the targets that count and are carried by the most records;
+    each of the next ``MORE_TARGETS`` times as many, near what the last one has made of the weights.
     """
     counted = problem.loss_weights > 0
-    wide = round(share * int(counted.sum()))
-    if wide in {0, int(counted.sum())}:
-        return None
+    count = int(counted.sum())
     carried = np.where(counted, effective_records(problem, support), -1.0)
-    narrow = np.ones(problem.n_targets, dtype=bool)
-    narrow[np.argsort(-carried, kind="stable")[:wide]] = False
-    return narrow
+    widest_first = np.argsort(-carried, kind="stable")
+    levels = []
+    penalty = FIRST_PENALTY
+    while 0 < share < 1:
+        wide = round(share * count)
+        if 0 < wide < count:
+            narrow = np.ones(problem.n_targets, dtype=bool)
+            narrow[widest_first[:wide]] = False
+            levels.append((narrow, penalty))
+        share *= MORE_TARGETS
+        penalty *= FIRMER
+    return levels
 
 
 def effective_records(problem: CalibrationProblem, support: Support) -> Vector:  # (targets,)

@@ -11,8 +11,8 @@ from l0.errors import InputError
 class EpochRecord:
     """One recorded epoch; the gates' fields are None where no gates are trained."""
 
-    # "selection" or "refit"; before them "pilot" and one "validation" a strength; "coarse" before
-    # the name of a refit whose reference is fitted first
+    # "selection" or "refit"; before them "pilot" and one "validation" a strength; "coarse 1" and so
+    # on before the name of a refit whose reference is fitted first
     stage: str
     epoch: int
     epochs: int

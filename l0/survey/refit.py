@@ -8,9 +8,9 @@ to totals that nobody fits moves with it (Deville and Sarndal, 1992, weigh dista
 1/q). Bounds on weights and on their total hold exactly in the result.
 
 Totals that many records carry are known better than those that hang on a few. Where there are many
-targets, the reference is therefore fitted to the former first (``coarse``), by first order, and
-weights are then held near what it has become: what few records want gives way to what many agree
-on. ``coarse_share=0`` leaves the reference as it is.
+targets, the reference is therefore fitted to the former first, by first order, then to more of them
+level by level (``coarse``), and weights are held near what it has become: what few records want
+gives way to what many agree on. ``coarse_share=0`` leaves the reference as it is.
 
 First order: Adam on log-weights with a cosine rate, projected after every step. Second order,
 where few targets count: Newton's method on their prices (``dual``), to the optimum. Where no
@@ -29,7 +29,7 @@ from l0.errors import InputError
 from l0.inputs import above_zero
 from l0.survey.bounds import Total, WeightBounds, total_band
 from l0.survey.checkpoint import Journal
-from l0.survey.coarse import narrowly_carried
+from l0.survey.coarse import coarse_levels
 from l0.survey.diagnostics import TargetError, worst_targets
 from l0.survey.first_order import FirstOrder, Support
 from l0.survey.history import EpochRecord, OnProgress
@@ -51,9 +51,6 @@ CONVERGED = 0.05
 MAX_WEIGHT_RATIO = 30.0
 # of the mean norm: what no target measures is held all the same
 _LEAST_NORM = 1e-2
-# strength of the pull to the design where the reference is fitted: hidden targets of the survey of
-# 2022 were met alike from .01 to .03, and the more, the less uneven the weights
-COARSE_PENALTY = 0.03
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,9 @@ class RefitSettings:
     # of a record's norm under the loss, for how firmly it is held: 0 holds all alike
     firmness_power: float = 0.5
     leak: float = LEAK  # share of a target's pull left beyond the loss's cap
-    # where there are more than 1,000 targets, the share of them that the reference meets first:
-    # those carried by the most records
-    coarse_share: float = 0.1
+    # where there are more than 1,000 targets, the share of them that the reference meets first,
+    # those carried by the most records; then four times as many, and so on
+    coarse_share: float = 0.025
     order: str = "auto"  # "first", "second"
     max_weight_ratio: float | None = MAX_WEIGHT_RATIO  # to the scaled reference; None for none
     min_weight_ratio: float | None = None
@@ -144,7 +141,7 @@ def refit(
             reference without.
         reference: weights to stay near, above zero, in the order of ``support``: design weights
             over inclusion probabilities for instance; the design weights without. With more than
-            1,000 targets it is first fitted to a share of them (``coarse_share``).
+            1,000 targets it is first fitted to shares of them (``coarse_share``).
         loss: "capped_relative", "absolute", "squared" or "huber".
         settings: epochs, rate, penalty and bounds.
         operator: the problem's operator where one is at hand; built on ``device`` without.
@@ -155,8 +152,9 @@ def refit(
         on_progress: called with each recorded epoch.
         journal: of the calibration that this refit belongs to, if it can be taken up again.
         stage: what this refit is called in history and journal.
-        coarse_stage: what fitting its reference is called there. Refits of one support and the same
-            targets that share a journal and this name do it once.
+        coarse_stage: what the fits of its reference are called there, after "coarse 1" and so on.
+            Refits of one support and the same targets that share a journal and this name do them
+            once.
 
     Raises:
         InputError: a support that is empty, repeats, or names records that do not exist or have
@@ -200,7 +198,7 @@ def refit(
                     on_progress=tell,
                     journal=journal,
                     stage=f"{stage}, validation {strength:g}",
-                    coarse_stage=f"coarse, {stage}, validation",
+                    coarse_stage=f"{stage}, validation",
                 ).weights
             ),
             start=weights,
@@ -220,15 +218,15 @@ def refit(
         )
         return _outcome(fit, journal=journal, tell=tell)
 
-    narrow = None
+    levels = []
     if penalty > 0 and problem.n_targets > SECOND_ORDER_TARGETS:
-        narrow = narrowly_carried(problem, kept, share=settings.coarse_share)
-    if narrow is not None:
+        levels = coarse_levels(problem, kept, share=settings.coarse_share)
+    for level, (narrow, mild) in enumerate(levels, start=1):
         coarse, _ = outcome(
-            coarse_stage or f"coarse, {stage}",
+            f"coarse {level}, {coarse_stage or stage}",
             problem.without(narrow),
             kept.reference,
-            penalty=COARSE_PENALTY,
+            penalty=mild,
             epochs=-(-settings.epochs // 2),
         )
         kept = replace(kept, reference=coarse, firmness=_on_average(kept.firmness, coarse))

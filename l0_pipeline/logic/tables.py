@@ -261,8 +261,8 @@ HISTORY_COLUMNS: tuple[Column, ...] = (
         "stage",
         pl.String,
         "name",
-        "pilot and validation (to choose the refit's penalty), selection, or refit; coarse, before "
-        "the name of a refit: its reference is fitted first",
+        "pilot and validation (to choose the refit's penalty), selection, or refit; coarse 1, 2 "
+        "and so on before the name of a refit: its reference is fitted first",
     ),
     Column("epoch", pl.Int64, "epochs", "Epoch of the stage"),
     Column("epochs", pl.Int64, "epochs", "Epochs of the stage in all"),

@@ -139,7 +139,8 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         le=1,
         description=(
             "Share of the targets, those carried by the most households, that what the refit holds "
-            "weights near meets first, where there are more than 1,000; 0 leaves it the design's."
+            "weights near meets first, where there are more than 1,000; then four times as many, "
+            "and so on; 0 leaves it the design's."
         ),
     )
 

@@ -160,8 +160,11 @@ def test_a_fit_of_the_reference_resumes_bit_identically(tmp_path, monkeypatch):
     monkeypatch.setattr(import_module("l0.survey.refit"), "SECOND_ORDER_TARGETS", 20)
     uninterrupted = run()
     stages = [record.stage for record in uninterrupted.history]
-    assert set(stages) >= {"coarse, validation", "coarse, refit"}
-    for stage in ("coarse, validation", "coarse, refit", "refit"):
+    coarse = {
+        f"coarse {level}, {refit}" for level in (1, 2, 3) for refit in ("validation", "refit")
+    }
+    assert set(stages) >= coarse
+    for stage in ("coarse 2, validation", "coarse 1, refit", "coarse 3, refit", "refit"):
         path = tmp_path / "fit.npz"
         interrupt(path, stages.index(stage) + 2)
         assert bytes_of(run(checkpoint=Checkpoint(path, 0))) == bytes_of(uninterrupted)
