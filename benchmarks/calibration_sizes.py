@@ -41,6 +41,8 @@ ASKED = {
     0.03: (0.92, 2.7, 0.83),
     0.01: (0.91, 1.3, 0.66),
 }
+# of the setting for the lowest loss: rounds in which households come back
+RETURNS = 4
 Method = Callable[[CalibrationProblem, float, int], np.ndarray]
 
 
@@ -145,8 +147,9 @@ def _lowest_loss(problem: CalibrationProblem, share: float, seed: int) -> np.nda
         problem,
         budget=_size(problem, share),
         seed=seed,
-        settings=GatedFitSettings(penalty=0.0),
+        settings=GatedFitSettings(penalty=0.0, smoothing=0.0),
         refit_settings=RefitSettings(penalty=0.0, epochs=1000, order="first"),
+        returns=RETURNS,
         max_weight_ratio=None,
     ).weights
 

@@ -19,11 +19,12 @@ from l0.survey.fingerprint import fingerprint
 from l0.survey.gated_fit import GatedFitSettings
 from l0.survey.gradual_pruning import GradualPruningSettings
 from l0.survey.history import EpochRecord, OnProgress
-from l0.survey.losses import Loss, loss_named
+from l0.survey.losses import Loss, loss_named, mean_loss
 from l0.survey.operator import SparseOperator
 from l0.survey.penalised_fit import PenalisedFitSettings
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.refit import RefitResult, RefitSettings, refit
+from l0.survey.returns import candidates
 from l0.survey.selected import Selection
 from l0.survey.stage import Stage, run
 from l0.survey.validation import Validation, chosen, hidden_targets, validate
@@ -32,6 +33,8 @@ logger = logging.getLogger("l0")
 
 # of the epochs of a selection, for the pilot on which the refit's penalty is chosen
 PILOT_SHARE = 0.25
+# the same, for a selection among those kept and those that may come back
+RETURN_SHARE = 0.5
 
 
 class SelectingStage(Stage, Protocol):
@@ -146,13 +149,34 @@ class Calibration:
 
     def select(self) -> Selection:
         """The records kept of the whole problem."""
-        return self._select(self.problem, self.settings, name="selection")
+        return self._select(
+            self.problem, self.settings, self.operator, self.start, name="selection"
+        )
+
+    def select_again(self, refitted: RefitResult, number: int) -> Selection:
+        """The records kept of those that a refit has, and of others that are worth having."""
+        again, start = candidates(
+            self.problem, self.operator, refitted.weights, loss=loss_named(self.loss)
+        )
+        return self._select(
+            self.problem,
+            _shortened(self.settings, RETURN_SHARE),
+            self.operator.keep_records(again),
+            start,
+            name=f"selection, return {number}",
+            seed=self.seed + number,
+        )
 
     def refit(
         self, selection: Selection, settings: RefitSettings, *, name: str = "refit"
     ) -> RefitResult:
         """The weights of the records kept."""
         return self._refit(self.problem, selection.support, selection.weights, settings, name)
+
+    def loss_of(self, refitted: RefitResult) -> float:
+        """The loss of refitted weights, in float64."""
+        errors = self.problem.relative_errors(refitted.weights)
+        return mean_loss(self.loss, errors, self.problem.loss_weights)
 
     def settle(self, refitting: RefitSettings) -> tuple[RefitSettings, tuple[Validation, ...]]:
         """The settings of the refit with a penalty, and how it was chosen if none was given."""
@@ -167,10 +191,8 @@ class Calibration:
         if not hidden.any():
             return ()
         seen = self.problem.without(hidden)
-        short = self.settings
-        if short is not None:
-            short = replace(short, epochs=max(1, round(PILOT_SHARE * short.epochs)))  # type: ignore[type-var]
-        pilot = self._select(seen, short, name="pilot")
+        short = _shortened(self.settings, PILOT_SHARE)
+        pilot = self._select(seen, short, self.operator, self.start, name="pilot")
 
         def refitted(start: Vector, penalty: float) -> Vector:
             settings = replace(refitting, penalty=penalty)
@@ -182,20 +204,27 @@ class Calibration:
         return validate(self.problem, hidden, refitted, start=pilot.weights)
 
     def _select(
-        self, problem: CalibrationProblem, settings: SelectionSettings | None, *, name: str
+        self,
+        problem: CalibrationProblem,
+        settings: SelectionSettings | None,
+        operator: SparseOperator,
+        start: Vector,
+        *,
+        name: str,
+        seed: int | None = None,
     ) -> Selection:
         if settings is None:
-            return Selection.everyone(problem.design_weights, self.start)
+            return Selection.everyone(problem.design_weights, start)
         done = self.journal.outcome(name)
         if done is not None:
             return Selection(**done)
         stage = settings.stage(
             problem,
-            self.operator,
+            operator,
             budget=self.budget,
             loss=loss_named(self.loss),
-            seed=self.seed,
-            start=self.start,
+            seed=self.seed if seed is None else seed,
+            start=start,
         )
         stage.name = name
         run(stage, journal=self.journal, tell=self.tell)
@@ -224,6 +253,13 @@ class Calibration:
             stage=name,
             coarse_stage=coarse_stage,
         )
+
+
+def _shortened(settings: SelectionSettings | None, share: float) -> SelectionSettings | None:
+    """The same selection in a share of its epochs."""
+    if settings is None:
+        return None
+    return replace(settings, epochs=max(1, round(share * settings.epochs)))  # type: ignore[type-var]
 
 
 def settings_of(

@@ -11,8 +11,9 @@ from l0.errors import InputError
 class EpochRecord:
     """One recorded epoch; the gates' fields are None where no gates are trained."""
 
-    # "selection" or "refit"; before them "pilot" and one "validation" a strength; "coarse 1" and so
-    # on before the name of a refit whose reference is fitted first
+    # "selection" or "refit", with "return 1" and so on where records come back; before them "pilot"
+    # and one "validation" a strength; "coarse 1" and so on before the name of a refit whose
+    # reference is fitted first
     stage: str
     epoch: int
     epochs: int

@@ -69,12 +69,14 @@ class Pool:
         *,
         start: Vector,  # (records,)
     ) -> None:
-        """Begin with every record of positive design weight, at its weight of ``start``."""
+        """Begin with every record of the operator, at its weight of ``start``."""
         self._whole = operator
         self.operator = operator
         held = operator.records.cpu().numpy()
-        self.initial_size = int((problem.design_weights > 0).sum())
+        self._sample_size = int((problem.design_weights > 0).sum())
         self._total = float(problem.design_weights.sum())
+        # fewer than the sample, where only some of it may be chosen from
+        self.initial_size = len(operator.shards.join(operator.records))
         self.size = self.initial_size
         norms = operator.column_norms(
             torch.tensor(problem.loss_weights), torch.tensor(problem.scales)
@@ -112,7 +114,7 @@ class Pool:
         200,576-record survey: the fewer are to carry the totals, the further each must move; and
         the more there are, the less there is to choose.
         """
-        share = budget / self.initial_size
+        share = budget / self._sample_size
         if penalty is None:
             penalty = min(1.5 * share, _LARGEST_PENALTY, 0.1 * _LARGEST_PENALTY / share)
         return penalty / self._total

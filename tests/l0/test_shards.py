@@ -42,6 +42,7 @@ WAYS = [
     {"budget": 30, "method": "hard_concrete", "refit_settings": VALIDATED},
     {"budget": 30, "method": "gradual_pruning", "refit_settings": GIVEN, "loss": "squared"},
     {"budget": None, "method": "penalised", "refit_settings": GIVEN, "total": "fixed"},
+    {"budget": 9, "method": "hard_concrete", "refit_settings": GIVEN, "returns": 2},
     {"budget": 4, "method": "hard_concrete", "problem": CROWDED},
 ]
 STOPPED_AT = 12  # of the records of the first way: in the selection
