@@ -74,7 +74,7 @@ def _bandwidth() -> float:
 def _print_epoch(problem: CalibrationProblem, bandwidth: float) -> None:
     fit = GatedFitSettings(epochs=10_000_000).stage(
         problem,
-        SparseOperator.of(problem, torch.device("cuda")),
+        SparseOperator.of(problem, torch.device("cuda"), nested=True),
         budget=problem.n_records // 10,
         loss=loss_named(LOSS),
         seed=0,

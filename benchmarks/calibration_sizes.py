@@ -41,8 +41,8 @@ ASKED = {
     0.03: (0.92, 2.7, 0.83),
     0.01: (0.91, 1.3, 0.66),
 }
-# of the setting for the lowest loss: rounds in which households come back
-RETURNS = 4
+# of the setting for the lowest loss: rounds in which households come back, where they are few
+RETURNS = {0.03: 2, 0.01: 4}
 Method = Callable[[CalibrationProblem, float, int], np.ndarray]
 
 
@@ -149,7 +149,7 @@ def _lowest_loss(problem: CalibrationProblem, share: float, seed: int) -> np.nda
         seed=seed,
         settings=GatedFitSettings(penalty=0.0, smoothing=0.0),
         refit_settings=RefitSettings(penalty=0.0, epochs=1000, order="first"),
-        returns=RETURNS,
+        returns=RETURNS.get(share, 0),
         max_weight_ratio=None,
     ).weights
 

@@ -72,7 +72,7 @@ def _rounds(problem: CalibrationProblem, threads: int) -> list[tuple[float, floa
     """Seconds of an epoch and of the streaming limit, beside each other."""
     fit = GatedFitSettings(epochs=10_000_000).stage(
         problem,
-        SparseOperator.of(problem, torch.device("cpu")),
+        SparseOperator.of(problem, torch.device("cpu"), nested=True),
         budget=problem.n_records // 10,
         loss=loss_named("capped_relative"),
         seed=0,

@@ -123,7 +123,7 @@ class Calibration:
         if checkpoint is not None:
             hint = ' Write Checkpoint("calibration.npz").'
             of_type("checkpoint", checkpoint, Checkpoint, hint=hint)
-        operator = SparseOperator.of(problem, choose_device(device))
+        operator = SparseOperator.of(problem, choose_device(device), nested=True)
         fit = "" if checkpoint is None else fingerprint(problem, start, operator.device, facts)
         diagnosis = diagnose(problem)
         for finding in diagnosis.describe():

@@ -139,10 +139,9 @@ class GatedFit:
             pool.keep_best(lambda part: log_odds(part, focus), wanted)
         shards, shift = self._held(focus, expected=expected, temperature=temperature)
         total = pool.operator.total
-        errors = self._targets.errors(
-            total(lambda k: shards[k].estimates(self._noise(pool.parts[k])))
-        )
-        prices = self._targets.prices(errors).float()
+        stored = total(lambda k: shards[k].estimates(self._noise(pool.parts[k])))
+        errors = self._targets.errors(pool.operator.summed(stored))
+        prices = pool.operator.folded(self._targets.prices(errors)).float()
         pull, slope, open_design = total(lambda k: shards[k].pull(prices)).tolist()
         raised = pool.raised(open_design)
         record = None

@@ -119,9 +119,10 @@ class GradualPruning:
         if self.epoch % settings.prune_every == 0 or self.epoch >= self._last:
             pool.keep_best(_contribution, round(wanted))
         weights = pool.each(lambda part: part.weights())
-        total = pool.operator.total
-        errors = self._targets.errors(total(lambda k: pool.parts[k].matrix.estimates(weights[k])))
-        prices = self._targets.prices(errors).float()
+        operator, total = pool.operator, pool.operator.total
+        stored = total(lambda k: pool.parts[k].matrix.estimates(weights[k]))
+        errors = self._targets.errors(operator.summed(stored))
+        prices = operator.folded(self._targets.prices(errors)).float()
         left = float(pool.total(lambda part: shard_sums(part.design)))
         log_raised = math.log(pool.raised(left))
         distances = pool.each(lambda part: part.log_ratios - log_raised)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l0.survey.compressed import run_of
+from l0.survey.nested import Nesting, RowSums
 from l0.survey.problem import CalibrationProblem
 from l0.survey.shard_matrix import ShardMatrix
 from l0.survey.shards import Shards, shard_sums
@@ -27,6 +28,8 @@ from l0.survey.shards import Shards, shard_sums
 # soon over, and the threads then wait for each other to have the interpreter
 _COEFFICIENTS = 300_000
 _RECORDS = 1_000_000
+# with fewer, to find rows within rows takes longer than reading them at every epoch
+_NESTED_COEFFICIENTS = 1_000_000
 
 Result = TypeVar("Result")
 
@@ -42,9 +45,11 @@ class SparseOperator:
         shards: Shards,
         records: NDArray[np.intp],  # (records held,), ascending positions in the problem
         threads: int,
+        sums: "RowSums | None" = None,
     ) -> None:
-        """Join the matrices of the shards held."""
+        """Join the matrices of the shards held; where rows are nested, ``sums`` are their sums."""
         self.matrices = matrices
+        self._sums = sums
         self._threads = threads
         self._nnz = sum(matrix.nnz for matrix in matrices)
         self.device = device
@@ -58,9 +63,22 @@ class SparseOperator:
         return self.matrices[0].shape[0], len(self.records)
 
     @classmethod
-    def of(cls, problem: CalibrationProblem, device: torch.device) -> "SparseOperator":
-        """The constraints of a problem, those of its records without design weight left out."""
-        return cls.of_columns(problem.constraints, device, problem.design_weights > 0)
+    def of(
+        cls, problem: CalibrationProblem, device: torch.device, *, nested: bool = False
+    ) -> "SparseOperator":
+        """The constraints of a problem, those of its records without design weight left out.
+
+        Args:
+            problem: whose constraints.
+            device: where they are to lie.
+            nested: whether to look for rows that others are made of, where there are many
+                coefficients: it takes as long as two dozen epochs, and saves a third of each.
+        """
+        columns, sums = problem.constraints, None
+        if nested and columns.nnz >= _NESTED_COEFFICIENTS:
+            nesting = Nesting.of(columns)
+            columns, sums = nesting.kept.tocsc(), RowSums(nesting.sums, device)
+        return cls.of_columns(columns, device, problem.design_weights > 0, sums)
 
     @classmethod
     def of_columns(
@@ -68,6 +86,7 @@ class SparseOperator:
         columns: sp.csc_array,
         device: torch.device,
         among: NDArray[np.bool_] | None = None,
+        sums: "RowSums | None" = None,
     ) -> "SparseOperator":
         """The columns of a matrix (targets, records), float32; only those ``among`` if given."""
         shards = Shards.of(np.diff(columns.indptr).astype(np.intp), device)
@@ -82,11 +101,19 @@ class SparseOperator:
             for cut in shards.cuts(torch.from_numpy(held).to(device))
         ]
         threads = torch.get_num_threads()
-        return cls(matrices, device, shards=shards, records=held, threads=threads)
+        return cls(matrices, device, shards=shards, records=held, threads=threads, sums=sums)
 
     def estimates(self, weights: Tensor) -> Tensor:  # (records held,) -> (targets,) float64
         """M w: the weighted total of every target, over all records."""
-        return self.total(lambda k: self.matrices[k].estimates(weights[self.cuts[k]]))
+        return self.summed(self.total(lambda k: self.matrices[k].estimates(weights[self.cuts[k]])))
+
+    def summed(self, stored: Tensor) -> Tensor:  # (targets,) float64
+        """The totals of all targets, from those of the coefficients that the matrices store."""
+        return stored if self._sums is None else self._sums.of_rows(stored)
+
+    def folded(self, prices: Tensor) -> Tensor:  # (targets,) float64
+        """What a coefficient that the matrices store is worth at the targets' prices."""
+        return prices if self._sums is None else self._sums.of_prices(prices)
 
     def release(self) -> None:
         """Give back the copy by target; the next estimates make it anew."""
@@ -95,7 +122,7 @@ class SparseOperator:
 
     def adjoint(self, prices: Tensor) -> Tensor:  # (targets,) -> (records held,)
         """M' r: what one unit of each record's weight is worth at the targets' prices."""
-        short = prices.float()
+        short = self.folded(prices.double()).float()
         return torch.cat(self.each(lambda k: self.matrices[k].adjoint(short)))
 
     def totals(self, *values: Tensor) -> list[float]:  # each (records held,)
@@ -116,6 +143,7 @@ class SparseOperator:
             shards=self.shards,
             records=records,
             threads=self._threads,
+            sums=self._sums,
         )
 
     def keep_records(self, records: NDArray[np.intp]) -> "SparseOperator":
@@ -126,7 +154,8 @@ class SparseOperator:
 
     def column_norms(self, loss_weights: Tensor, scales: Tensor) -> Tensor:  # -> (records held,)
         """The Euclidean norm of each record's coefficients over scale, under the loss weights."""
-        by_target = (loss_weights.double() / scales.double().square()).cpu().numpy()
+        importance = loss_weights.double() / scales.double().square()
+        by_target = self.folded(importance.to(self.device)).cpu().numpy()
         # a shard at a time, so that the squares need little memory
         squared = [matrix.squares(by_target) for matrix in self.matrices]
         return torch.from_numpy(np.sqrt(np.concatenate(squared))).to(self.device, torch.float32)
