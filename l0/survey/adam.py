@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 DECAY_MEAN, DECAY_SQUARE = 0.9, 0.999
 _WHOLE = (slice(None),)
@@ -14,8 +13,9 @@ _WHOLE = (slice(None),)
 class Adam:
     """The moments of the gradient of one parameter vector; torch takes the steps.
 
-    Torch passes over a vector once for a step, where its operations one by one would pass six
-    times. The last digit it gives a number hangs on the number's place in the vector.
+    It is what ``torch.optim.Adam(fused=True)`` calls: one pass over a vector where the operations
+    one by one would make six, and without that class's overhead, longer than the work on a short
+    vector. The last digit it gives a number hangs on the number's place in the vector.
     """
 
     def __init__(self, like: Tensor, cuts: Sequence[slice] = _WHOLE) -> None:
@@ -37,27 +37,28 @@ class Adam:
         def cut(vector: Tensor) -> list[Tensor]:
             return [vector[run] for run in self._cuts]
 
-        count = torch.full((len(self._cuts),), float(self.steps), device=parameters.device)
-        adam(
+        self.steps += 1
+        count = torch.full((), float(self.steps), device=parameters.device)
+        torch._fused_adam_(
             cut(parameters),
             cut(gradient),
             cut(self.mean),
             cut(self.square),
-            max_exp_avg_sqs=[],
-            state_steps=list(count.unbind()),
-            fused=True,
+            [],
+            [count] * len(self._cuts),
             lr=rate,
             beta1=DECAY_MEAN,
             beta2=DECAY_SQUARE,
-            eps=1e-12,
             weight_decay=0.0,
+            eps=1e-12,
             amsgrad=False,
             maximize=False,
         )
-        self.steps += 1
 
     def keep(self, entries: Tensor) -> None:
-        """Forget all but these entries of a vector that is not cut."""
+        """Forget all but these entries of a vector that was not cut."""
+        if self._cuts is not _WHOLE:
+            raise RuntimeError("entries of a vector that was cut cannot leave: its cuts would move")
         self.mean, self.square = self.mean[entries], self.square[entries]
 
 

@@ -131,9 +131,9 @@ def calibrate(
         total: of the weights: "free", "fixed" to the design's, a number, or (least, greatest).
         refit: whether to end with a refit; without, weights are those that the selection left.
         returns: rounds after the first refit in which records that left may come back, as many as
-            six for each that is kept, to be chosen from again in half the epochs and refitted. A
-            round that does not lower the loss is forgotten. They pay where few records are to meet
-            many targets: where six fall on each, four rounds lower the loss by a tenth.
+            six for each that is kept, to be chosen from again in half the epochs and refitted. One
+            that does not lower the loss is forgotten. They pay where few records are to meet many
+            targets: where six fall on each, four rounds lower the loss by a tenth.
         start: weights to begin with, above zero where the design's are: those of an earlier
             calibration for instance; the design's without.
         seed: of all noise; no global generator is read or moved.
@@ -149,6 +149,7 @@ def calibrate(
     """
     of_type("problem", problem, CalibrationProblem)
     loss_named(loss)
+    seed = whole("seed", seed, least=0)
     selecting = settings_of(method, settings, budget=budget)
     refitting = _refit_settings(
         refit_settings,
@@ -168,8 +169,8 @@ def calibrate(
         selecting,
         refitting,
         loss,
-        whole("seed", seed, least=0),
-        *([f"returns {rounds}"] if rounds else []),
+        seed,
+        rounds,
     )
     calibration = Calibration.begin(
         problem,
@@ -191,10 +192,12 @@ def calibrate(
     if refitting is not None:
         refitted = calibration.refit(selection, refitting)
         for number in range(1, rounds + 1):
-            again = calibration.select_again(refitted, number)
+            again = calibration.select_again(refitted, number, leak=refitting.leak)
             found = calibration.refit(again, refitting, name=f"refit, return {number}")
             if calibration.loss_of(found) < calibration.loss_of(refitted):
                 selection, refitted = again, found
+            elif method != "hard_concrete":
+                break  # without noise the next round would be the same
     result = CalibrationResult.of(
         problem,
         selection,

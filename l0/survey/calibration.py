@@ -153,18 +153,20 @@ class Calibration:
             self.problem, self.settings, self.operator, self.start, name="selection"
         )
 
-    def select_again(self, refitted: RefitResult, number: int) -> Selection:
+    def select_again(self, refitted: RefitResult, number: int, *, leak: float) -> Selection:
         """The records kept of those that a refit has, and of others that are worth having."""
         again, start = candidates(
-            self.problem, self.operator, refitted.weights, loss=loss_named(self.loss)
+            self.problem, self.operator, refitted.weights, loss=loss_named(self.loss), leak=leak
         )
+        # noise of its own, which no first selection of another seed has
+        (seed,) = np.random.SeedSequence([self.seed, number]).generate_state(1).tolist()
         return self._select(
             self.problem,
             _shortened(self.settings, RETURN_SHARE),
             self.operator.keep_records(again),
             start,
             name=f"selection, return {number}",
-            seed=self.seed + number,
+            seed=seed,
         )
 
     def refit(

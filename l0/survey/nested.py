@@ -6,10 +6,8 @@ class are nested in one another, so that a third of the coefficients need not be
 epoch.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +21,9 @@ from l0.survey.row_product import RowProduct
 SHORTEST = 256
 # coefficients by which most rows that are not nested are told without reading on
 _WITNESSES = 8
+# of the coefficients: so many pairs of rows are looked at, and so many must be saved
+_PAIRS = 0.25
+_SAVED = 0.1
 
 Places = NDArray[np.intp]
 
@@ -35,26 +36,40 @@ class Nesting:
     sums: sp.csr_array  # (rows, rows) of zeros and ones, float64
 
     @classmethod
-    def of(cls, columns: sp.csc_array) -> "Nesting":
+    def of(cls, columns: sp.csc_array) -> "Nesting | None":
         """Find the rows within each row, the longest first, as long as they do not overlap.
 
+        None where it would not save a tenth of the work, or be too much work to find.
+
         Args:
-            columns: (rows, columns), row indices ascending in each column.
+            columns: (rows, columns).
         """
         rows = columns.tocsr()
-        lengths = np.diff(rows.indptr)
+        inner, outer = _likely(rows, columns)
         repeated = np.zeros(rows.nnz, dtype=bool)
-        place = np.empty(rows.shape[1], dtype=rows.indptr.dtype)
-        parts = []
-        for outer, inner in _nested(rows, columns):
-            run = _run(rows, outer)
+        parts: list[list[int]] = [[] for _ in range(rows.shape[0])]
+        place = np.full(rows.shape[1], -1, dtype=np.int64)
+        ends = np.flatnonzero(np.diff(outer, append=-1)) + 1
+        for start, stop in pairwise([0, *ends.tolist()]):
+            row = int(outer[start])
+            run = _run(rows, row)
             place[rows.indices[run]] = np.arange(run.start, run.stop)
-            for row in inner[np.argsort(-lengths[inner], kind="stable")]:
-                held = place[rows.indices[_run(rows, row)]]
-                if not repeated[held].any():
+            left = inner[start:stop]
+            while left.size:
+                part = _run(rows, int(left[0]))
+                held = place[rows.indices[part]]
+                # what is not in the row has a place before the first
+                within = held.min() >= run.start and (rows.data[held] == rows.data[part]).all()
+                if within and not repeated[held].any():
                     repeated[held] = True
-                    parts.append((outer, row))
-        return cls(_without(rows, repeated), _sums(parts, rows.shape[0]))
+                    parts[row].append(int(left[0]))
+                left = left[1:]
+                left = left[~repeated[place[rows.indices[rows.indptr[left]]]]]
+            place[rows.indices[run]] = -1
+        sums = _sums(parts, np.diff(rows.indptr))
+        if rows.nnz - np.count_nonzero(repeated) + 2 * sums.nnz > (1 - _SAVED) * rows.nnz:
+            return None
+        return cls(_without(rows, repeated), sums)
 
 
 class RowSums:
@@ -74,30 +89,25 @@ class RowSums:
         return self._backward(prices)
 
 
-def _nested(rows: sp.csr_array, columns: sp.csc_array) -> Iterator[tuple[int, Places]]:
-    """Each row that has all coefficients of shorter ones, with these."""
-    inner, outer = _likely(rows, columns)
-    value = np.full(rows.shape[1], np.nan, dtype=rows.data.dtype)  # equal to nothing
-    for row, pairs in groupby(zip(outer.tolist(), inner.tolist(), strict=True), itemgetter(0)):
-        run = _run(rows, row)
-        value[rows.indices[run]] = rows.data[run]
-        within = [
-            short
-            for _, short in pairs
-            if np.array_equal(value[rows.indices[_run(rows, short)]], rows.data[_run(rows, short)])
-        ]
-        value[rows.indices[run]] = np.nan
-        if within:
-            yield row, np.array(within, dtype=np.intp)
-
-
 def _likely(rows: sp.csr_array, columns: sp.csc_array) -> tuple[Places, Places]:
-    """Pairs of a row and a longer one that has its coefficients wherever it was looked, by both."""
+    """Pairs of a row and a longer one that has its coefficients wherever it was looked.
+
+    Sorted by the longer one, and then the shorter ones from long to short.
+    """
     lengths = np.diff(rows.indptr).astype(np.int64)
+    filled = np.diff(columns.indptr)
     inner = np.flatnonzero(lengths >= SHORTEST)
-    # everybody in the column of the first coefficient
-    column = rows.indices[rows.indptr[inner]]
-    counts = np.diff(columns.indptr)[column]
+    # whoever has all coefficients has the one in the column that the fewest rows share
+    column = np.array(
+        [
+            part[np.argmin(filled[part])]
+            for part in (rows.indices[_run(rows, int(row))] for row in inner)
+        ],
+        dtype=np.intp,
+    )
+    counts = filled[column]
+    if counts.sum() > _PAIRS * rows.nnz:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
     inner = np.repeat(inner, counts)
     ends = np.cumsum(counts)
     at = np.arange(ends[-1] if len(ends) else 0)
@@ -116,7 +126,7 @@ def _likely(rows: sp.csr_array, columns: sp.csc_array) -> tuple[Places, Places]:
         found = np.minimum(np.searchsorted(key, sought), len(key) - 1)
         same = (key[found] == sought) & (rows.data[found] == rows.data[at])
         inner, outer = inner[same], outer[same]
-    order = np.lexsort((inner, outer))
+    order = np.lexsort((inner, -lengths[inner], outer))
     return inner[order], outer[order]
 
 
@@ -131,11 +141,16 @@ def _without(rows: sp.csr_array, repeated: NDArray[np.bool_]) -> sp.csr_array:
     return sp.csr_array((rows.data[left], rows.indices[left], indptr), shape=rows.shape)
 
 
-def _sums(parts: list[tuple[int, int]], size: int) -> sp.csr_array:
-    """From what each row is made of, what it is made of in the end."""
-    outer, inner = np.array(parts, dtype=np.intp).reshape(-1, 2).T
-    within = sp.csr_array((np.ones(len(parts)), (outer, inner)), shape=(size, size))
-    total, deeper = sp.csr_array(sp.eye_array(size, format="csr")), within
-    while deeper.nnz:
-        total, deeper = total + deeper, deeper @ within
-    return total
+def _sums(parts: list[list[int]], lengths: NDArray[np.int32]) -> sp.csr_array:
+    """From the rows that each is made of, those that it is made of in the end."""
+    whole = [np.array([row]) for row in range(len(parts))]
+    # rows are made of shorter ones, or of earlier ones as long
+    for row in np.argsort(lengths, kind="stable"):
+        if parts[row]:
+            whole[row] = np.concatenate([whole[row], *(whole[part] for part in parts[row])])
+    counts = [len(of_row) for of_row in whole]
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    size = len(parts)
+    sums = sp.csr_array((np.ones(indptr[-1]), np.concatenate(whole), indptr), shape=(size, size))
+    sums.sort_indices()
+    return sums

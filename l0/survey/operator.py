@@ -45,7 +45,7 @@ class SparseOperator:
         shards: Shards,
         records: NDArray[np.intp],  # (records held,), ascending positions in the problem
         threads: int,
-        sums: "RowSums | None" = None,
+        sums: RowSums | None = None,
     ) -> None:
         """Join the matrices of the shards held; where rows are nested, ``sums`` are their sums."""
         self.matrices = matrices
@@ -77,7 +77,8 @@ class SparseOperator:
         columns, sums = problem.constraints, None
         if nested and columns.nnz >= _NESTED_COEFFICIENTS:
             nesting = Nesting.of(columns)
-            columns, sums = nesting.kept.tocsc(), RowSums(nesting.sums, device)
+            if nesting is not None:
+                columns, sums = nesting.kept.tocsc(), RowSums(nesting.sums, device)
         return cls.of_columns(columns, device, problem.design_weights > 0, sums)
 
     @classmethod
@@ -86,7 +87,7 @@ class SparseOperator:
         columns: sp.csc_array,
         device: torch.device,
         among: NDArray[np.bool_] | None = None,
-        sums: "RowSums | None" = None,
+        sums: RowSums | None = None,
     ) -> "SparseOperator":
         """The columns of a matrix (targets, records), float32; only those ``among`` if given."""
         shards = Shards.of(np.diff(columns.indptr).astype(np.intp), device)
@@ -155,7 +156,8 @@ class SparseOperator:
     def column_norms(self, loss_weights: Tensor, scales: Tensor) -> Tensor:  # -> (records held,)
         """The Euclidean norm of each record's coefficients over scale, under the loss weights."""
         importance = loss_weights.double() / scales.double().square()
-        by_target = self.folded(importance.to(self.device)).cpu().numpy()
+        with one_thread_each():
+            by_target = self.folded(importance.to(self.device)).cpu().numpy()
         # a shard at a time, so that the squares need little memory
         squared = [matrix.squares(by_target) for matrix in self.matrices]
         return torch.from_numpy(np.sqrt(np.concatenate(squared))).to(self.device, torch.float32)

@@ -235,8 +235,13 @@ def refit(
     if penalty > 0:
         convex = SecondOrder.of(problem, kept, loss=judged, penalty=penalty, leak=settings.leak)
         if _is_second(settings, problem):
-            weights, gap, settled = convex.solve(weights)
             used = "second"
+            solved, gap, settled = convex.solve(weights)
+            # targets that go in and out of the cap can keep it from settling anywhere better
+            if settled or convex.objective(solved) <= convex.objective(weights):
+                weights = solved
+            else:
+                gap = convex.gap(weights, prices)
         else:
             gap = convex.gap(weights, prices)
             settled = gap <= CONVERGED

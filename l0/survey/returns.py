@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from l0.survey.losses import LEAK, Loss
-from l0.survey.operator import SparseOperator
+from l0.survey.losses import Loss
+from l0.survey.operator import SparseOperator, one_thread_each
 from l0.survey.problem import CalibrationProblem, Vector
 from l0.survey.target_loss import TargetLoss
 
@@ -26,16 +26,25 @@ def candidates(
     weights: Vector,  # (records,), zeros for those that were not kept
     *,
     loss: Loss,
+    leak: float,
 ) -> tuple[NDArray[np.intp], Vector]:
     """The records to choose from, ascending, and a weight of every record to begin with.
 
-    These are the records kept, and those that left of which one household's worth (its design
-    weight, raised to the total of those kept) lowers the loss the fastest.
+    These are the records kept, and those that left which would lower the loss the most if they came
+    in with a little of their design weight, raised to the total of those kept.
+
+    Args:
+        problem: what to reproduce.
+        operator: its constraints.
+        weights: as refitted.
+        loss: how errors are judged.
+        leak: share of a target's pull left beyond the loss's cap.
     """
     kept = weights > 0
-    targets = TargetLoss.of(problem, loss, operator.device, leak=LEAK)
+    targets = TargetLoss.of(problem, loss, operator.device, leak=leak)
     estimates = torch.tensor(problem.estimates(weights), device=operator.device)
-    worth = operator.shards.join(operator.adjoint(targets.prices(targets.errors(estimates))))
+    with one_thread_each():
+        worth = operator.shards.join(operator.adjoint(targets.prices(targets.errors(estimates))))
     held = operator.shards.join(operator.records).cpu().numpy()
     kept_design = problem.design_weights[kept].sum()
     raised: Vector = problem.design_weights * (problem.design_weights.sum() / kept_design)
@@ -44,5 +53,5 @@ def candidates(
     gain[kept] = -np.inf
     best = np.argsort(-gain, kind="stable")[: CANDIDATES * int(kept.sum())]
     chosen_from = kept.copy()
-    chosen_from[best[np.isfinite(gain[best])]] = True
+    chosen_from[best[gain[best] > 0]] = True
     return np.flatnonzero(chosen_from), np.where(kept, weights, FIRST_SHARE * raised)

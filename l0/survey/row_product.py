@@ -21,14 +21,14 @@ class RowProduct:
     """The rows of one matrix on a device."""
 
     def __init__(self, matrix: sp.csr_array, device: torch.device) -> None:
-        """Copy the matrix (rows, columns), float32; on the CPU values share their memory."""
+        """Copy the matrix (rows, columns), float32 or float64; on the CPU values share memory."""
         self._starts: Tensor | None = None
         if device.type != "cpu" and matrix.nnz and np.diff(matrix.indptr).max() > LONGEST:
             matrix, starts = in_pieces(matrix, LONGEST)
             self._starts = torch.from_numpy(starts).to(device)
         self._rows = to_torch(matrix, device)
 
-    def __call__(self, vector: Tensor) -> Tensor:  # (columns,) float32 -> (rows,)
+    def __call__(self, vector: Tensor) -> Tensor:  # (columns,) as the matrix -> (rows,)
         """The product, in float64 where rows are cut."""
         product = torch.mv(self._rows, vector)
         return product if self._starts is None else sums_of_pieces(product, self._starts)

@@ -82,13 +82,18 @@ class SecondOrder:
         solved = self._solved(inside, prices=prices, steps=0)
         # poor prices say less than that no objective is below zero
         bound = max(solved.dual, 0.0) + self._given_up(inside)
+        objective = self.objective(weights)
+        return max(objective - bound, 0.0) / objective if objective > 0 else 0.0
+
+    def objective(self, weights: Vector) -> float:  # (support_size,)
+        """What is minimised: the loss with its leak, and the pull to the reference."""
+        inside = self._inside(weights)
         losses = self._losses(inside).of(self._errors(weights))
         reference = self.support.reference
         ratio = weights / reference
         divergence = reference * (ratio * np.log(ratio) - ratio + 1)
         pull = float((self._strengths * divergence).sum())
-        objective = float(losses.sum()) + pull + self._given_up(inside)
-        return max(objective - bound, 0.0) / objective if objective > 0 else 0.0
+        return float(losses.sum()) + pull + self._given_up(inside)
 
     @property
     def _strengths(self) -> Vector:  # (support_size,)

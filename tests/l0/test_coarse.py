@@ -9,7 +9,7 @@ from toy import random_survey
 
 from l0.survey import CalibrationProblem, RefitSettings, refit
 from l0.survey.bounds import WeightBounds
-from l0.survey.coarse import coarse_levels, effective_records
+from l0.survey.coarse import FIRST_PENALTY, coarse_levels, effective_records
 from l0.survey.first_order import Support
 from l0.survey.weights import scaled_design_weights
 
@@ -68,8 +68,9 @@ def test_where_none_or_all_would_be_met_there_is_nothing_to_fit_first(share):
 
 def test_a_level_of_no_target_is_passed_over():
     problem = counts_and_an_amount()
-    levels = coarse_levels(problem, support_of(problem, [0, 1, 2, 3]), share=0.1)
-    assert [(~narrow).sum() for narrow, _ in levels] == [2]
+    ((narrow, penalty),) = coarse_levels(problem, support_of(problem, [0, 1, 2, 3]), share=0.1)
+    assert (~narrow).sum() == 2
+    assert penalty == FIRST_PENALTY
 
 
 def test_targets_that_do_not_count_are_neither_counted_nor_met_first():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from toy import QUICK, QUICK_REFIT
+from toy import QUICK, QUICK_REFIT, nested_survey
 
-from l0.survey import CalibrationProblem, calibrate
+from l0.survey import calibrate
 from l0.survey.nested import Nesting
 from l0.survey.operator import SparseOperator
 
@@ -17,28 +17,13 @@ CPU = torch.device("cpu")
 def every_row_counts(monkeypatch):
     """However short rows are, and however few."""
     monkeypatch.setattr("l0.survey.nested.SHORTEST", 1)
+    monkeypatch.setattr("l0.survey.nested._SAVED", -np.inf)
+    monkeypatch.setattr("l0.survey.nested._PAIRS", np.inf)
     monkeypatch.setattr("l0.survey.operator._NESTED_COEFFICIENTS", 0)
 
 
 def nesting_of(dense):
     return Nesting.of(sp.csc_array(np.array(dense, dtype=np.float32)))
-
-
-def survey(states=4, each=30, classes=3, *, seed=0):
-    """Counts and an amount by state and class, by state, by class, and for the nation."""
-    draw = np.random.default_rng(seed)
-    records = states * each
-    state = np.repeat(np.arange(states), each)
-    of_class = draw.integers(0, classes, records)
-    amount = np.round(draw.gamma(1.0, 3.0, records), 1) * (draw.random(records) < 0.7)
-    groups = [np.ones(records, dtype=bool)]
-    groups += [state == one for one in range(states)] + [of_class == one for one in range(classes)]
-    groups += [
-        (state == one) & (of_class == other) for one in range(states) for other in range(classes)
-    ]
-    rows = np.array([np.where(group, x, 0.0) for group in groups for x in (1.0, amount)])
-    design = draw.gamma(2.0, 50.0, records)
-    return CalibrationProblem(rows, rows @ design * 1.1 + 1.0, design)
 
 
 def test_a_nation_is_the_sum_of_its_states_and_each_state_of_its_classes():
@@ -98,8 +83,27 @@ def test_the_sums_of_what_is_kept_are_the_matrix(seed):
     assert nesting.kept.nnz <= np.count_nonzero(dense)
 
 
+def test_rows_that_grow_by_a_record_each_are_made_of_the_last_one():
+    nesting = nesting_of(np.tri(30))
+    assert nesting.kept.nnz == 30
+    np.testing.assert_array_equal(nesting.sums.toarray(), np.tri(30))
+
+
+def test_where_little_is_nested_the_matrix_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr("l0.survey.nested._SAVED", 0.1)
+    draw = np.random.default_rng(0)
+    assert nesting_of(draw.random((30, 40)) * (draw.random((30, 40)) < 0.3)) is None
+    assert nesting_of(np.tri(30)) is None  # as many sums as coefficients
+    assert nesting_of(np.tile(np.ones((4, 1)), 200)) is not None
+
+
+def test_where_most_rows_share_a_column_no_pairs_are_looked_at(monkeypatch):
+    monkeypatch.setattr("l0.survey.nested._PAIRS", 0.25)
+    assert nesting_of(np.ones((40, 50))).kept.nnz == 40 * 50
+
+
 def test_a_hierarchy_is_stored_once():
-    constraints = survey().constraints
+    constraints = nested_survey().constraints
     nesting = Nesting.of(constraints)
     assert abs(nesting.sums @ nesting.kept - constraints).max() == 0
     # by state and class once, where rows by both, by either and by neither stood; classes lie
@@ -108,7 +112,7 @@ def test_a_hierarchy_is_stored_once():
 
 
 def test_products_and_norms_are_those_of_the_matrix_before_and_after_records_leave():
-    problem = survey()
+    problem = nested_survey()
     plain, nested = (SparseOperator.of(problem, CPU, nested=way) for way in (False, True))
     prices = torch.linspace(-1, 1, problem.n_targets, dtype=torch.float64)
     omega, scales = torch.tensor(problem.loss_weights), torch.tensor(problem.scales)
@@ -125,7 +129,7 @@ def test_products_and_norms_are_those_of_the_matrix_before_and_after_records_lea
 
 @pytest.mark.parametrize("method", ["hard_concrete", "gradual_pruning"])
 def test_a_calibration_finds_the_same_with_and_without(method, monkeypatch):
-    problem, found = survey(), []
+    problem, found = nested_survey(), []
     for least in (0, problem.constraints.nnz + 1):
         monkeypatch.setattr("l0.survey.operator._NESTED_COEFFICIENTS", least)
         found.append(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from interruption import Interrupted, bytes_of, interrupted_at
-from toy import QUICK, QUICK_REFIT, random_survey
+from toy import QUICK, QUICK_REFIT, few_carry_all, random_survey
 
 from l0.survey import (
     CalibrationProblem,
@@ -18,10 +18,12 @@ from l0.survey.losses import loss_named
 from l0.survey.operator import SparseOperator
 from l0.survey.returns import CANDIDATES, FIRST_SHARE, candidates
 
+JUDGED = loss_named("capped_relative")
 
-def candidates_of(problem, weights, loss="capped_relative"):
+
+def candidates_of(problem, weights):
     operator = SparseOperator.of(problem, torch.device("cpu"))
-    return candidates(problem, operator, np.array(weights, dtype=float), loss=loss_named(loss))
+    return candidates(problem, operator, np.array(weights, dtype=float), loss=JUDGED, leak=0.2)
 
 
 def one_short_one_over():
@@ -48,9 +50,27 @@ def test_those_come_back_first_that_lower_the_loss_most(monkeypatch):
 def test_what_is_kept_begins_where_it_is_and_the_others_at_a_share_of_their_raised_design():
     problem = one_short_one_over()
     chosen_from, start = candidates_of(problem, [30, 0, 0, 0, 0])
-    # all others of the sample; the design's total of 30 lies on one record of 6
-    assert chosen_from.tolist() == [0, 1, 2, 3]
+    # record 3 would raise the loss, 4 is no sample; the design's total of 30 lies on one of 6
+    assert chosen_from.tolist() == [0, 1, 2]
     assert start[:4].tolist() == pytest.approx([30, *(FIRST_SHARE * 5 * np.array([6, 6, 12]))])
+
+
+def test_what_cannot_be_better_stays_and_without_noise_one_round_tells():
+    # a record for each block, all met: no other set of as many records is better
+    problem = few_carry_all()
+    options = {
+        "budget": 4,
+        "method": "gradual_pruning",
+        "settings": QUICK["gradual_pruning"],
+        "refit_settings": RefitSettings(epochs=300, penalty=1e-3),
+        "max_weight_ratio": None,
+        "device": "cpu",
+    }
+    alone, again = (calibrate(problem, **options, returns=returns) for returns in (0, 3))
+    assert again.weights.tobytes() == alone.weights.tobytes()
+    stages = {record.stage for record in again.history}
+    assert "selection, return 1" in stages
+    assert "selection, return 2" not in stages
 
 
 def test_no_more_than_a_few_come_back_for_each_that_is_kept():
@@ -80,14 +100,14 @@ def test_a_budget_is_kept_exactly_and_bounds_hold_after_every_round(method):
 
 def test_rounds_never_raise_the_loss_and_lower_it_where_records_are_few():
     options = {
-        "problem": random_survey(1000, 60, seed=3),
-        "budget": 20,
+        "problem": random_survey(400, 60, seed=3),
+        "budget": 12,
         "settings": GatedFitSettings(epochs=400),
         "refit_settings": RefitSettings(epochs=150, penalty=0.0, order="first"),
     }
     losses = [calibrate(**options, returns=returns).loss for returns in (0, 1, 3)]
     assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < 0.95 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_an_interrupted_round_resumes_bit_identically(tmp_path):

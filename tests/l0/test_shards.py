@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from interruption import Interrupted, bytes_of, interrupted_at
-from toy import random_survey
+from toy import nested_survey, random_survey
 
 from l0.survey import (
     CalibrationProblem,
@@ -25,6 +25,7 @@ from l0.survey import (
     RefitSettings,
     calibrate,
 )
+from l0.survey.nested import Nesting
 from l0.survey.operator import SparseOperator
 from l0.survey.shards import SHARDS, Shards, shard_sums
 
@@ -32,6 +33,7 @@ CPU = torch.device("cpu")
 PROBLEM = random_survey(151, 52, without_weight=7)
 # the last shards are empty at the end, and so is what most processes hold
 CROWDED = CalibrationProblem(np.ones((1, 80)), [900.0], np.repeat([100.0, 0.01], [10, 70]))
+NESTED = nested_survey(without_weight=5)
 METHODS = {
     "hard_concrete": GatedFitSettings(epochs=12),
     "gradual_pruning": GradualPruningSettings(epochs=12),
@@ -43,6 +45,8 @@ WAYS = [
     {"budget": 30, "method": "gradual_pruning", "refit_settings": GIVEN, "loss": "squared"},
     {"budget": None, "method": "penalised", "refit_settings": GIVEN, "total": "fixed"},
     {"budget": 9, "method": "hard_concrete", "refit_settings": GIVEN, "returns": 2},
+    {"budget": 20, "method": "hard_concrete", "refit_settings": GIVEN, "problem": NESTED},
+    {"budget": 20, "method": "gradual_pruning", "refit_settings": GIVEN, "problem": NESTED},
     {"budget": 4, "method": "hard_concrete", "problem": CROWDED},
 ]
 STOPPED_AT = 12  # of the records of the first way: in the selection
@@ -81,8 +85,21 @@ ENVIRONMENT = os.environ | {
 
 
 def run(way, **options):
+    """One way to calibrate, with rows looked for within others however little they save."""
     common = {"problem": PROBLEM, "settings": METHODS[way["method"]], "device": "cpu"}
-    return calibrate(**(common | way | options))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("l0.survey.operator._NESTED_COEFFICIENTS", 0)
+        patch.setattr("l0.survey.nested.SHORTEST", 1)
+        patch.setattr("l0.survey.nested._PAIRS", np.inf)
+        return calibrate(**(common | way | options))
+
+
+def test_the_rows_of_one_problem_are_nested():
+    assert Nesting.of(NESTED.constraints) is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("l0.survey.nested.SHORTEST", 1)
+        patch.setattr("l0.survey.nested._PAIRS", np.inf)
+        assert Nesting.of(NESTED.constraints).kept.nnz < 0.4 * NESTED.constraints.nnz
 
 
 def interrupted_run(checkpoint):

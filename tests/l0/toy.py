@@ -84,3 +84,26 @@ def capped_loss(problem: CalibrationProblem, weights: NDArray[np.float64]) -> fl
     """The loss a fit lowers, from the problem's float64 errors alone."""
     errors = np.minimum(np.abs(problem.relative_errors(weights)), 1.0)
     return float(problem.loss_weights @ errors)
+
+
+def nested_survey(
+    states: int = 4, each: int = 30, classes: int = 3, *, seed: int = 0, without_weight: int = 0
+) -> CalibrationProblem:
+    """Counts and an amount by state and class, by state, by class, and for the nation.
+
+    The last records may have no design weight.
+    """
+    draw = np.random.default_rng(seed)
+    records = states * each
+    state = np.repeat(np.arange(states), each)
+    of_class = draw.integers(0, classes, records)
+    amount = np.round(draw.gamma(1.0, 3.0, records), 1) * (draw.random(records) < 0.7)
+    groups = [np.ones(records, dtype=bool)]
+    groups += [state == one for one in range(states)] + [of_class == one for one in range(classes)]
+    groups += [
+        (state == one) & (of_class == other) for one in range(states) for other in range(classes)
+    ]
+    rows = np.array([np.where(group, x, 0.0) for group in groups for x in (1.0, amount)])
+    design = draw.gamma(2.0, 50.0, records)
+    design[records - without_weight :] = 0.0
+    return CalibrationProblem(rows, rows @ design * 1.1 + 1.0, design)
