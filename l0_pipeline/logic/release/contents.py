@@ -31,7 +31,7 @@ from l0_pipeline.logic.release.names import (
     table_file,
 )
 
-COMPRESSION_LEVEL = 3  # level 9 takes twice as long and saves 2 % on these tables
+COMPRESSION_LEVEL = 9  # half a second more than level 3, and up to 5 % less
 ROWS_A_GROUP = 131_072  # fixed, since the default may depend on the machine
 
 

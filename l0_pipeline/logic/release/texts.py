@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
+import polars.selectors as cs
 
 from l0_pipeline.logic.release.comparison import Comparison
 from l0_pipeline.logic.release.contents import ReleaseHeading, ReleaseText
 from l0_pipeline.logic.release.quality import FitQuality, ReleaseQuality
 from l0_pipeline.logic.release.summary import summary_text
+
+DIGITS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,11 @@ class ReleaseTexts:
         return {
             "summary.txt": self._summary,
             "report.html": self._report,
-            **{f"{name}.csv": table.write_csv() for name, table in beside.items()},
+            **{
+                # what is computed from other tables need not be told to the last digit
+                f"{name}.csv": table.with_columns(cs.float().round_sig_figs(DIGITS)).write_csv()
+                for name, table in beside.items()
+            },
         }
 
     def _beside(self) -> dict[str, pl.DataFrame]:
