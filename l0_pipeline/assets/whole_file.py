@@ -107,12 +107,11 @@ def model_totals(
     tax_units: pl.DataFrame,
     tax_outputs: pl.DataFrame,
 ) -> dg.MaterializeResult:
-    """What the tax model says of the whole file, by income class and what else the law asks for.
+    """What the tax model says of the whole file, by income class, filing status and children.
 
-    Totals of incomes, taxes and credits under `whole_file_weights`, by classes of income and filing
-    status, children, age or itemizing. The refit of the kept households holds them softly, so that
-    a model answers a reform alike on both. No reform is among them: `reform_study` judges the kept
-    households by reforms that were not fitted.
+    Totals of incomes, taxes and credits under `whole_file_weights`. The refit of the kept
+    households holds them softly, so that a model answers a reform alike on both. No reform is
+    among them: `reform_study` judges the kept households by reforms that were not fitted.
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic.model_totals import model_totals as totals_of

@@ -1,14 +1,13 @@
 """What a tax model says of the whole file, class by class: totals that the kept are held near.
 
 A model is run on the kept households to learn what it would say of all of them. Published totals
-fix the sums of incomes and taxes, but hardly who has them: by income class, filing status, number
-of children, age and whether deductions are itemized the kept households could answer a reform
-otherwise than the whole file. All
+fix the sums of incomes and taxes, but hardly who has them: by income class, filing status and
+number of children the kept households could answer a reform otherwise than the whole file. All
 households, calibrated to the same targets with none left out, tell these sums, and the refit of
 the kept holds them. No reform is among them, so that reforms can judge it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,29 +20,14 @@ from l0_pipeline.logic.tables import MODEL_TOTAL_COLUMNS, TAX_OUTPUT_COLUMNS, na
 UNITS = "tax_units"  # the variable that counts tax units
 INCOME = "c00100"
 MAIN = (UNITS, INCOME, "e00200", "c04800", "iitax", "payrolltax", "eitc", "c07220", "c11070")
-ITEMIZED = (UNITS, INCOME, "c04470", "c04800", "e18400", "e18500", "e19200", "iitax")
-# shares of tax units below which a class ends: tenths, finer where the taxes are, and where the
-# credits are
+# shares of tax units below which a class ends: tenths, and finer where the taxes are
 FINE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 BROAD = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-LOW = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-# where the law tells ages of taxpayers apart
-AGES = (19, 25, 65)
-
-# what splits a class of income, from columns of ``tax_units`` and ``tax_outputs``
-SPLITS: Mapping[str, pl.Expr] = {
-    "MARS": pl.col("MARS"),
-    "EIC": pl.col("EIC"),
-    "age_head from": pl.max_horizontal(
-        pl.when(pl.col("age_head") >= age).then(age).otherwise(0) for age in AGES
-    ),
-    "itemizes": (pl.col("c04470") > 0).cast(pl.Int64),
-}
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Classes of adjusted gross income, whole or split by something else."""
+    """Classes of adjusted gross income, whole or split by another column of ``tax_units``."""
 
     name: str
     shares: tuple[float, ...]
@@ -58,10 +42,8 @@ GROUPINGS = (
         None,
         (UNITS, *(name for name in names(TAX_OUTPUT_COLUMNS) if name != "unit_id")),
     ),
-    Grouping("income and filing status", BROAD, "MARS", (*MAIN, "e03210")),
-    Grouping("income and children", LOW, "EIC", MAIN),
-    Grouping("income and age", BROAD, "age_head from", MAIN),
-    Grouping("income and itemizing", BROAD, "itemizes", ITEMIZED),
+    Grouping("income and filing status", BROAD, "MARS", MAIN),
+    Grouping("income and children", BROAD, "EIC", MAIN),
 )
 
 
@@ -75,8 +57,7 @@ def model_totals(
     """One row a grouping, cell and variable; cells that few units carry are left out.
 
     Args:
-        tax_units: ``MARS``, ``EIC`` and ``age_head`` of all units; without one of them the classes
-            that it splits are left out.
+        tax_units: ``MARS`` and ``EIC`` of all units; a split whose column is absent is left out.
         tax_outputs: the model's results for the same units, in the same order.
         unit_weights: those of the whole file, calibrated.
         minimum_support: fewest units with an amount that is not zero.
@@ -87,9 +68,9 @@ def model_totals(
     """
     income = tax_outputs[INCOME].to_numpy()
     found = []
-    for grouping, split in _groupings(tax_units, tax_outputs):
+    for grouping in _groupings(tax_units):
         bounds = _quantiles(income, unit_weights, grouping.shares)
-        cell, cells = _cells(income, bounds=bounds, split=split)
+        cell, cells = _cells(tax_units, income, bounds=bounds, split=grouping.split)
         for variable in grouping.variables:
             amounts = _amounts(tax_outputs, variable)
             sums = np.bincount(cell, weights=amounts * unit_weights, minlength=len(cells))
@@ -129,12 +110,12 @@ def model_anchors(
     numbered = totals.with_row_index("row")
     # without totals, rows of nothing
     parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-    for grouping, split in _groupings(tax_units, tax_outputs):
+    for grouping in _groupings(tax_units):
         of_grouping = numbered.filter(grouping=grouping.name)
         # a class that was left out lies between the bounds of its neighbours, and matches no row
         edges = pl.concat([of_grouping["agi_above"], of_grouping["agi_upto"]])
         bounds = edges.drop_nulls().unique().sort().to_numpy()
-        cell, cells = _cells(income, bounds=bounds, split=split)
+        cell, cells = _cells(tax_units, income, bounds=bounds, split=grouping.split)
         for (variable,), of_variable in of_grouping.group_by("variable", maintain_order=True):
             numbers = cells.join(
                 of_variable, on=cells.columns, how="left", nulls_equal=True, maintain_order="left"
@@ -156,32 +137,24 @@ def model_anchors(
     )
 
 
-def _groupings(
-    tax_units: pl.DataFrame, tax_outputs: pl.DataFrame
-) -> Iterator[tuple[Grouping, pl.Series | None]]:
-    """Every grouping whose columns are there, with what splits the units."""
-    columns = tax_units.select(pl.exclude(tax_outputs.columns)).hstack(tax_outputs)
+def _groupings(tax_units: pl.DataFrame) -> Iterator[Grouping]:
     for grouping in GROUPINGS:
-        if grouping.split is None:
-            yield grouping, None
-            continue
-        split = SPLITS[grouping.split]
-        if set(split.meta.root_names()) <= set(columns.columns):
-            yield grouping, columns.select(split.alias(grouping.split)).to_series()
+        if grouping.split is None or grouping.split in tax_units.columns:
+            yield grouping
 
 
 def _cells(
+    tax_units: pl.DataFrame,
     income: np.ndarray,  # (units,)
     *,
     bounds: np.ndarray,
-    split: pl.Series | None,  # (units,)
+    split: str | None,
 ) -> tuple[np.ndarray, pl.DataFrame]:
-    """The cell of each unit, and one row a cell: its incomes and the value of the split."""
-    none = pl.Series([None] * len(income), dtype=pl.Int64)
+    """The cell of each unit, and one row a cell: its incomes and the value of the split column."""
     units = pl.DataFrame(
         {
             "class": np.searchsorted(bounds, income),
-            "of": none if split is None else split,
+            "of": tax_units[split] if split else pl.Series([None] * len(income), dtype=pl.Int64),
         }
     )
     cells = units.unique().sort("class", "of").with_row_index("cell")
@@ -197,7 +170,7 @@ def _cells(
         agi_upto=edges.gather(place.clip(0, len(edges) - 1)).set(place == len(edges), None)
         if len(edges)
         else pl.lit(None, pl.Float64),
-        split=pl.lit(None if split is None else split.name, pl.String),
+        split=pl.lit(split, pl.String),
         value=pl.col("of").cast(pl.Int64),
     )
     return cell["cell"].to_numpy().astype(np.int64), described

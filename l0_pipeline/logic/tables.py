@@ -286,7 +286,7 @@ MODEL_TOTAL_COLUMNS: tuple[Column, ...] = (
     Column("grouping", pl.String, "name", "By what tax units are grouped"),
     Column("agi_above", pl.Float64, DOLLARS, "Adjusted gross income above this; null: no bound"),
     Column("agi_upto", pl.Float64, DOLLARS, "Adjusted gross income up to this; null: no bound"),
-    Column("split", pl.String, "name", "What splits the class of incomes; null for nothing"),
+    Column("split", pl.String, "name", "Column of tax_units that splits the class; null for none"),
     Column("value", pl.Int64, "code", "Its value; null for none"),
     Column("variable", pl.String, "name", "Column of tax_outputs, or tax_units: their number"),
     Column("whole_estimate", pl.Float64, "dollars or tax units", "Total of the whole file"),

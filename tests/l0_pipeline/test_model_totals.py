@@ -20,7 +20,6 @@ TAX_UNITS = pl.DataFrame(
         "unit_id": range(UNITS_OF_SURVEY),
         "MARS": RNG.integers(1, 5, UNITS_OF_SURVEY),
         "EIC": RNG.integers(0, 4, UNITS_OF_SURVEY),
-        "age_head": np.random.default_rng(6).integers(15, 90, UNITS_OF_SURVEY),
     }
 )
 TAX_OUTPUTS = pl.DataFrame(
@@ -77,31 +76,11 @@ def test_rows_of_some_households_are_those_of_all_without_the_others():
     assert np.array_equal(of_some.constraints.toarray(), expected)
 
 
-def test_a_survey_without_filing_status_children_or_ages_is_grouped_by_what_is_left():
-    bare = TAX_UNITS.drop("MARS", "EIC", "age_head")
+def test_a_survey_without_filing_status_or_children_is_grouped_by_income_alone():
+    bare = TAX_UNITS.drop("MARS", "EIC")
     found = model_totals(bare, TAX_OUTPUTS, unit_weights=UNIT_WEIGHTS, minimum_support=1)
-    left = ["income", "income and itemizing"]
-    assert found["grouping"].unique(maintain_order=True).to_list() == left
-    assert found.equals(totals().filter(pl.col("grouping").is_in(left)))
-
-
-def test_ages_are_told_apart_where_the_law_tells_them_apart():
-    units = totals().filter(grouping="income and age", variable=UNITS)
-    by_age = dict(units.group_by("value").agg(pl.col("whole_estimate").sum()).rows())
-    ages = TAX_UNITS["age_head"].to_numpy()
-    for youngest, oldest in ((0, 18), (19, 24), (25, 64), (65, 200)):
-        of_age = (ages >= youngest) & (ages <= oldest)
-        assert by_age[youngest] == pytest.approx(UNIT_WEIGHTS[of_age].sum())
-
-
-def test_itemizing_units_are_told_from_the_others():
-    outputs = TAX_OUTPUTS.with_columns(c04470=pl.col("c04470") * (TAX_UNITS["EIC"] > 1))
-    found = model_totals(TAX_UNITS, outputs, unit_weights=UNIT_WEIGHTS, minimum_support=1)
-    units = found.filter(grouping="income and itemizing", variable=UNITS)
-    by_choice = dict(units.group_by("value").agg(pl.col("whole_estimate").sum()).rows())
-    itemizes = (outputs["c04470"] > 0).to_numpy()
-    assert by_choice[1] == pytest.approx(UNIT_WEIGHTS[itemizes].sum())
-    assert by_choice[0] == pytest.approx(UNIT_WEIGHTS[~itemizes].sum())
+    assert found["grouping"].unique().to_list() == ["income"]
+    assert found.equals(totals().filter(grouping="income"))
 
 
 def test_no_total_with_enough_units_holds_nothing():
