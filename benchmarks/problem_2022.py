@@ -11,6 +11,7 @@ from l0.survey.weights import effective_sample_size, weight_ratios
 from l0_pipeline.io_managers import read_matrix
 from l0_pipeline.logic.calibration import problem_of
 from l0_pipeline.logic.hybrid import HeldNear
+from l0_pipeline.logic.model_totals import with_responses
 from l0_pipeline.logic.untargeted import within_area_shares
 from l0_pipeline.resources.plans import SelectionPlan
 from l0_pipeline.resources.warehouse import Warehouse
@@ -54,7 +55,7 @@ def held_near(plan: SelectionPlan, *, design_weights: np.ndarray) -> HeldNear:
         within_area_shares(households, plan.anchored, design_weights=design_weights),
         table("model_totals"),
         table("tax_units"),
-        table("tax_outputs"),
+        with_responses(table("tax_outputs"), table("tax_responses")),
         households["household_id"],
         **plan.held(),
     )

@@ -1,5 +1,7 @@
 """From raw records to households, tax units and their taxes at the target year."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import polars as pl
 
@@ -7,7 +9,12 @@ from l0_pipeline import checks
 from l0_pipeline.io_managers import TABLE
 from l0_pipeline.logic.measures import AGE_BANDS
 from l0_pipeline.logic.microdata import schema
-from l0_pipeline.logic.tables import TAX_OUTPUT_COLUMNS, descriptions
+from l0_pipeline.logic.tables import (
+    RESPONSE_COLUMNS,
+    TAX_OUTPUT_COLUMNS,
+    descriptions,
+    names,
+)
 from l0_pipeline.partitions import years
 from l0_pipeline.settings import OWNERS
 
@@ -113,42 +120,60 @@ def tax_units(raw_cps_extract: pl.DataFrame, households: pl.DataFrame) -> dg.Mat
     )
 
 
-@dg.asset(
+@dg.multi_asset(
     partitions_def=years,
-    dagster_type=TABLE,
     group_name="microdata",
-    kinds={"python", "parquet"},
-    owners=OWNERS,
-    metadata={"descriptions": descriptions(TAX_OUTPUT_COLUMNS)},
+    outs={
+        "tax_outputs": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"python", "parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(TAX_OUTPUT_COLUMNS)},
+            description=(
+                "Taxes, credits and aged incomes of every tax unit under the law of the target "
+                "year.\n\n"
+                "Tax-Calculator ages the records by its growth factors from the survey's income "
+                "year and applies current law. Weights play no part. Takes about half a minute, "
+                "most of it compilation."
+            ),
+        ),
+        "tax_responses": dg.AssetOut(
+            dagster_type=TABLE,
+            kinds={"python", "parquet"},
+            owners=OWNERS,
+            metadata={"descriptions": descriptions(RESPONSE_COLUMNS)},
+            description=(
+                "The main taxes and credits had all amounts of money been a tenth lower or "
+                "higher.\n\n"
+                "Who stands close to a threshold of the law shows on its other side. Totals of "
+                "these are held beside those of `tax_outputs` (`model_totals`)."
+            ),
+        ),
+    },
     check_specs=[
         checks.schema_and_keys("tax_outputs", "unit_id"),
         checks.blocking("tax_outputs", "no_missing_results", "The tax model answered for all."),
+        checks.schema_and_keys("tax_responses", "unit_id"),
+        checks.blocking("tax_responses", "no_missing_results", "The tax model answered for all."),
     ],
 )
-def tax_outputs(
+def compute_taxes(
     context: dg.AssetExecutionContext, raw_cps_extract: pl.DataFrame, tax_units: pl.DataFrame
-) -> dg.MaterializeResult:
-    """Taxes, credits and aged incomes of every tax unit under the law of the target year.
-
-    Tax-Calculator ages the records by its growth factors from the survey's income year and
-    applies current law. Weights play no part. Takes about half a minute, most of it compilation.
-    """
+) -> Iterator[dg.MaterializeResult]:
+    """The tax model on every unit, at its incomes and at others."""
     from l0_pipeline import evidence
     from l0_pipeline.logic import plots
     from l0_pipeline.logic.tax_model import run_tax_model
+    from l0_pipeline.logic.tax_model import tax_responses as responses_of
 
-    table = run_tax_model(
-        tax_units,
-        income_year=schema.income_year(raw_cps_extract),
-        target_year=int(context.partition_key),
-    )
-    answers = table.select(pl.exclude("unit_id"))
-    missing = int(answers.select((~pl.all().is_finite()).sum()).sum_horizontal().sum())
-    return dg.MaterializeResult(
+    income_year, year = schema.income_year(raw_cps_extract), int(context.partition_key)
+    table = run_tax_model(tax_units, income_year=income_year, target_year=year)
+    yield dg.MaterializeResult(
+        asset_key="tax_outputs",
         value=table,
         metadata={
             "tax_units": len(table),
-            "income_year": schema.income_year(raw_cps_extract),
+            "income_year": income_year,
             "units_with_income_tax": int((table["iitax"] > 0).sum()),
             "adjusted_gross_income": evidence.plot(
                 plots.histogram(
@@ -159,7 +184,30 @@ def tax_outputs(
         check_results=checks.told(
             [
                 checks.judge_table(table, TAX_OUTPUT_COLUMNS, "unit_id"),
-                checks.judge_equal("no_missing_results", value=missing, wanted=0),
-            ]
+                checks.judge_equal("no_missing_results", value=_missing(table), wanted=0),
+            ],
+            asset="tax_outputs",
         ),
     )
+    responses = responses_of(tax_units, income_year=income_year, target_year=year)
+    yield dg.MaterializeResult(
+        asset_key="tax_responses",
+        value=responses,
+        metadata={
+            name: float((responses[name] - table[name.rsplit("_", 1)[0]]).to_numpy().mean())
+            for name in names(RESPONSE_COLUMNS)[1:]
+        },
+        check_results=checks.told(
+            [
+                checks.judge_table(responses, RESPONSE_COLUMNS, "unit_id"),
+                checks.judge_equal("no_missing_results", value=_missing(responses), wanted=0),
+            ],
+            asset="tax_responses",
+        ),
+    )
+
+
+def _missing(answers: pl.DataFrame) -> int:
+    """How many numbers are none."""
+    numbers = answers.select(pl.exclude("unit_id"))
+    return int(numbers.select((~pl.all().is_finite()).sum()).sum_horizontal().sum())

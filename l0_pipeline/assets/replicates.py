@@ -85,6 +85,7 @@ def replicate(
     households: pl.DataFrame,
     tax_units: pl.DataFrame,
     tax_outputs: pl.DataFrame,
+    tax_responses: pl.DataFrame,
     model_totals: pl.DataFrame,
     calibrated_weights: pl.DataFrame,
     selected_households: pl.DataFrame,
@@ -97,6 +98,7 @@ def replicate(
     from l0_pipeline.logic import fit, plots
     from l0_pipeline.logic.calibration import fitted_problem
     from l0_pipeline.logic.hybrid import HeldNear, replicates_of, sample_of
+    from l0_pipeline.logic.model_totals import with_responses
     from l0_pipeline.logic.untargeted import within_area_shares
 
     made_with = provenance.made_with(
@@ -116,7 +118,7 @@ def replicate(
         within_area_shares(households, selection_plan.anchored, design_weights=design),
         model_totals,
         tax_units,
-        tax_outputs,
+        with_responses(tax_outputs, tax_responses),
         ids,
         **selection_plan.held(),
     ).problem(fitted_problem(constraint_matrix, target_accounting, design_weights=design), sample)

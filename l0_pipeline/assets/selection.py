@@ -56,6 +56,7 @@ def selected_households(
     households: pl.DataFrame,
     tax_units: pl.DataFrame,
     tax_outputs: pl.DataFrame,
+    tax_responses: pl.DataFrame,
     model_totals: pl.DataFrame,
     training_run: TrainingRun,
     selection_plan: SelectionPlan,
@@ -74,6 +75,7 @@ def selected_households(
     from l0_pipeline.logic import plots
     from l0_pipeline.logic.calibration import chosen_penalty, fitted_problem
     from l0_pipeline.logic.hybrid import HeldNear, draw_hybrid, refit_hybrid, selected_table
+    from l0_pipeline.logic.model_totals import with_responses
     from l0_pipeline.logic.untargeted import within_area_shares
 
     design = calibrated_weights["scaled_design_weight"].to_numpy()
@@ -89,7 +91,7 @@ def selected_households(
         shares,
         model_totals,
         tax_units,
-        tax_outputs,
+        with_responses(tax_outputs, tax_responses),
         households["household_id"],
         **selection_plan.held(),
     )

@@ -42,6 +42,7 @@ def selection_study(
     households: pl.DataFrame,
     tax_units: pl.DataFrame,
     tax_outputs: pl.DataFrame,
+    tax_responses: pl.DataFrame,
     model_totals: pl.DataFrame,
     training_run: TrainingRun,
     selection_plan: SelectionPlan,
@@ -63,6 +64,7 @@ def selection_study(
     from l0_pipeline.logic import plots
     from l0_pipeline.logic.calibration import chosen_penalty, problem_of
     from l0_pipeline.logic.hybrid import HeldNear, draw_hybrid, refit_hybrid, replicates_of
+    from l0_pipeline.logic.model_totals import with_responses
     from l0_pipeline.logic.study import Judges, MixQuality, compare, supported_share
     from l0_pipeline.logic.untargeted import within_area_shares
 
@@ -100,7 +102,7 @@ def selection_study(
         held,
         model_totals,
         tax_units,
-        tax_outputs,
+        with_responses(tax_outputs, tax_responses),
         households["household_id"],
         **selection_plan.held(),
     )

@@ -106,15 +106,18 @@ def model_totals(
     households: pl.DataFrame,
     tax_units: pl.DataFrame,
     tax_outputs: pl.DataFrame,
+    tax_responses: pl.DataFrame,
 ) -> dg.MaterializeResult:
     """What the tax model says of the whole file, by income class, filing status and children.
 
-    Totals of incomes, taxes and credits under `whole_file_weights`. The refit of the kept
-    households holds them softly, so that a model answers a reform alike on both. No reform is
-    among them: `reform_study` judges the kept households by reforms that were not fitted.
+    Totals of incomes, taxes and credits under `whole_file_weights`, and of taxes and credits had
+    all amounts of money been a tenth lower or higher. The refit of the kept households holds them
+    softly, so that a model answers a reform alike on both. No reform is among them:
+    `reform_study` judges the kept households by reforms that were not fitted.
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic.model_totals import model_totals as totals_of
+    from l0_pipeline.logic.model_totals import with_responses
 
     of_households = households.select("household_id").with_columns(whole_file_weights["weight"])
     weights = tax_units.select("household_id").join(
@@ -122,7 +125,7 @@ def model_totals(
     )
     table = totals_of(
         tax_units,
-        tax_outputs,
+        with_responses(tax_outputs, tax_responses),
         unit_weights=weights["weight"].to_numpy(),
         minimum_support=MINIMUM_SUPPORT,
     )

@@ -40,7 +40,7 @@ class HeldNear:
     shares: WithinAreaShares
     totals: pl.DataFrame  # as ``model_totals`` gives them
     tax_units: pl.DataFrame
-    tax_outputs: pl.DataFrame  # of the same units, in the same order
+    tax_outputs: pl.DataFrame  # of the same units, in the same order, with those at other incomes
     household_ids: pl.Series  # of all households, ascending
     anchor_weight: float  # of all shares, where that of all targets is 1
     model_weight: float  # of all totals of the model

@@ -2,7 +2,9 @@
 
 A model is run on the kept households to learn what it would say of all of them. Published totals
 fix the sums of incomes and taxes, but hardly who has them: by income class, filing status and
-number of children the kept households could answer a reform otherwise than the whole file. All
+number of children the kept households could answer a reform otherwise than the whole file. Nor
+do they say who stands close to a threshold of the law; what all would pay at incomes a tenth lower
+or higher tells. All
 households, calibrated to the same targets with none left out, tell these sums, and the refit of
 the kept holds them. No reform is among them, so that reforms can judge it.
 """
@@ -15,11 +17,17 @@ import polars as pl
 import scipy.sparse as sp
 
 from l0_pipeline.logic.anchors import Anchors
-from l0_pipeline.logic.tables import MODEL_TOTAL_COLUMNS, TAX_OUTPUT_COLUMNS, names
+from l0_pipeline.logic.tables import (
+    MODEL_TOTAL_COLUMNS,
+    RESPONSE_COLUMNS,
+    TAX_OUTPUT_COLUMNS,
+    names,
+)
 
 UNITS = "tax_units"  # the variable that counts tax units
 INCOME = "c00100"
 MAIN = (UNITS, INCOME, "e00200", "c04800", "iitax", "payrolltax", "eitc", "c07220", "c11070")
+RESPONSES = names(RESPONSE_COLUMNS)[1:]
 # shares of tax units below which a class ends: tenths, and finer where the taxes are
 FINE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 BROAD = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
@@ -40,11 +48,18 @@ GROUPINGS = (
         "income",
         FINE,
         None,
-        (UNITS, *(name for name in names(TAX_OUTPUT_COLUMNS) if name != "unit_id")),
+        (UNITS, *names(TAX_OUTPUT_COLUMNS)[1:], *RESPONSES),
     ),
-    Grouping("income and filing status", BROAD, "MARS", MAIN),
-    Grouping("income and children", BROAD, "EIC", MAIN),
+    Grouping("income and filing status", BROAD, "MARS", (*MAIN, *RESPONSES)),
+    Grouping("income and children", BROAD, "EIC", (*MAIN, *RESPONSES)),
 )
+
+
+def with_responses(tax_outputs: pl.DataFrame, tax_responses: pl.DataFrame) -> pl.DataFrame:
+    """The model's results beside those at other incomes, in the order of ``tax_outputs``."""
+    return tax_outputs.join(
+        tax_responses, on="unit_id", how="left", validate="1:1", maintain_order="left"
+    )
 
 
 def model_totals(
@@ -58,7 +73,7 @@ def model_totals(
 
     Args:
         tax_units: ``MARS`` and ``EIC`` of all units; a split whose column is absent is left out.
-        tax_outputs: the model's results for the same units, in the same order.
+        tax_outputs: the model's results for the same units, in the same order, ``with_responses``.
         unit_weights: those of the whole file, calibrated.
         minimum_support: fewest units with an amount that is not zero.
 
@@ -102,7 +117,7 @@ def model_anchors(
     Args:
         totals: as ``model_totals`` gives them.
         tax_units: those of the households that may be kept; others have no coefficient.
-        tax_outputs: the model's results for the same units, in the same order.
+        tax_outputs: the model's results for the same units, in the same order, ``with_responses``.
         household_ids: the columns of the rows, ascending.
     """
     income = tax_outputs[INCOME].to_numpy()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from l0_pipeline.logic.microdata.columns import Column
-from l0_pipeline.logic.tax_model import FILING_THRESHOLD
+from l0_pipeline.logic.tax_model import FILING_THRESHOLD, OTHER_INCOMES, RESPONDING
 
 DOLLARS = "dollars a year"
 WEIGHT = "households"
@@ -78,6 +78,21 @@ TAX_OUTPUT_COLUMNS: tuple[Column, ...] = (
             "ssi_ben": "Supplemental Security Income",
             FILING_THRESHOLD: "Standard deduction of the filing status, for everybody",
         }.items()
+    ),
+)
+
+RESPONSE_COLUMNS: tuple[Column, ...] = (
+    TAX_OUTPUT_COLUMNS[0],
+    *(
+        Column(
+            f"{column.name}_{incomes}",
+            pl.Float64,
+            DOLLARS,
+            f"{column.description}, had all amounts of money been {factor:g} times as high",
+        )
+        for incomes, factor in OTHER_INCOMES.items()
+        for column in TAX_OUTPUT_COLUMNS
+        if column.name in RESPONDING
     ),
 )
 
@@ -288,7 +303,9 @@ MODEL_TOTAL_COLUMNS: tuple[Column, ...] = (
     Column("agi_upto", pl.Float64, DOLLARS, "Adjusted gross income up to this; null: no bound"),
     Column("split", pl.String, "name", "Column of tax_units that splits the class; null for none"),
     Column("value", pl.Int64, "code", "Its value; null for none"),
-    Column("variable", pl.String, "name", "Column of tax_outputs, or tax_units: their number"),
+    Column(
+        "variable", pl.String, "name", "Column of tax_outputs or tax_responses; tax_units: number"
+    ),
     Column("whole_estimate", pl.Float64, "dollars or tax units", "Total of the whole file"),
     Column("support", pl.Int64, "tax units", "Units of the survey that contribute"),
 )

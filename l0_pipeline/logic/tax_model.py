@@ -48,6 +48,9 @@ AGED_INPUTS: tuple[str, ...] = (
     "e03300", "e17500", "e18400", "e18500", "e19200",
     "mcaid_ben", "mcare_ben", "snap_ben", "ssi_ben",
 )  # fmt: skip
+# what is also computed had all amounts of money been lower, and had they been higher
+RESPONDING: tuple[str, ...] = ("iitax", "payrolltax", "eitc", "c07220", "c11070")
+OTHER_INCOMES = {"lower": 0.9, "higher": 1.1}
 FILING_THRESHOLD = "filing_threshold"  # the year's standard deduction for the filing status
 TAX_OUTPUT_COLUMNS: tuple[str, ...] = (*RESULTS, *AGED_INPUTS, FILING_THRESHOLD)
 
@@ -78,6 +81,26 @@ def run_tax_model(tax_units: pl.DataFrame, *, income_year: int, target_year: int
         | {name: calculator.array(name).astype("float64") for name in RESULTS + AGED_INPUTS}
         | {FILING_THRESHOLD: standard_deduction.astype("float64")}
     )
+
+
+def tax_responses(tax_units: pl.DataFrame, *, income_year: int, target_year: int) -> pl.DataFrame:
+    """``unit_id`` and each of ``RESPONDING`` at ``OTHER_INCOMES``, one row a tax unit, in order.
+
+    Taxes and credits had every amount of money been a tenth lower, and a tenth higher: what a unit
+    near a threshold of the law would pay on its other side. The arguments and errors are those of
+    ``run_tax_model``.
+    """
+    records = _aged_records(tax_units, income_year=income_year, target_year=target_year)
+    amounts = sorted(records.USABLE_READ_VARS - records.INTEGER_READ_VARS - {"s006"})
+    found = {}
+    for incomes, factor in OTHER_INCOMES.items():
+        calculator = _calculator(records, year=target_year)
+        for name in amounts:
+            calculator.array(name, factor * calculator.array(name))
+        calculator.calc_all()
+        for name in RESPONDING:
+            found[f"{name}_{incomes}"] = calculator.array(name).astype("float64")
+    return pl.DataFrame({"unit_id": tax_units["unit_id"]} | found)
 
 
 def credit_draws(

@@ -24,6 +24,7 @@ def test_definitions_load_with_every_name_that_users_type():
         "households",
         "tax_units",
         "tax_outputs",
+        "tax_responses",
         "targets",
         "constraint_matrix",
         "calibrated_weights",

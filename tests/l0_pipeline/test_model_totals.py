@@ -7,7 +7,14 @@ import pytest
 from l0.survey import CalibrationProblem, refit
 from l0.survey.refit import RefitSettings
 from l0_pipeline.logic.anchors import anchored
-from l0_pipeline.logic.model_totals import MAIN, UNITS, model_anchors, model_totals
+from l0_pipeline.logic.model_totals import (
+    MAIN,
+    RESPONSES,
+    UNITS,
+    model_anchors,
+    model_totals,
+    with_responses,
+)
 from l0_pipeline.logic.tables import MODEL_TOTAL_COLUMNS, TAX_OUTPUT_COLUMNS, names
 
 UNITS_OF_SURVEY = 400
@@ -27,7 +34,10 @@ TAX_OUTPUTS = pl.DataFrame(
         name: TAX_UNITS["unit_id"] if name == "unit_id" else RNG.random(UNITS_OF_SURVEY) * INCOME
         for name in names(TAX_OUTPUT_COLUMNS)
     }
-).with_columns(c00100=pl.Series(INCOME))
+).with_columns(
+    pl.Series(name, np.random.default_rng(7).random(UNITS_OF_SURVEY) * INCOME) for name in RESPONSES
+)
+TAX_OUTPUTS = TAX_OUTPUTS.with_columns(c00100=pl.Series(INCOME))
 WEIGHTS = RNG.uniform(1, 3, len(IDS))
 UNIT_WEIGHTS = np.repeat(WEIGHTS, 2)
 
@@ -42,7 +52,12 @@ def test_each_grouping_adds_up_to_the_whole_file():
     for grouping, variable, total in found.rows():
         values = np.ones(len(INCOME)) if variable == UNITS else TAX_OUTPUTS[variable].to_numpy()
         assert total == pytest.approx(values @ UNIT_WEIGHTS), (grouping, variable)
-    assert set(found.filter(grouping="income and children")["variable"]) == set(MAIN)
+    assert set(found.filter(grouping="income and children")["variable"]) == {*MAIN, *RESPONSES}
+
+
+def test_answers_at_other_incomes_stand_beside_each_units_own():
+    others = TAX_OUTPUTS.select("unit_id", *RESPONSES).sample(fraction=1, shuffle=True, seed=1)
+    assert with_responses(TAX_OUTPUTS.drop(RESPONSES), others).equals(TAX_OUTPUTS)
 
 
 def test_tenths_of_units_by_income_hold_a_tenth_of_the_weight_each():

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from l0_pipeline.logic.errors import InputError
-from l0_pipeline.logic.tables import TAX_OUTPUT_COLUMNS
+from l0_pipeline.logic.tables import RESPONSE_COLUMNS, TAX_OUTPUT_COLUMNS
 from l0_pipeline.logic.tax_model import (
     AGED_INPUTS,
     age_tax_units,
@@ -17,6 +17,7 @@ from l0_pipeline.logic.tax_model import (
     growth_of_amounts,
     growth_of_weights,
     run_tax_model,
+    tax_responses,
 )
 
 with pytest.MonkeyPatch.context() as patched:
@@ -292,3 +293,28 @@ def test_growth_of_amounts_is_tax_calculators_own_table():
     assert set(table.columns) == taxcalc.GrowFactors.VALID_NAMES | {"YEAR"}
     wages = table.filter(YEAR=YEAR)["AWAGE"].item()
     assert wages == taxcalc.GrowFactors().factor_value("AWAGE", YEAR)
+
+
+def test_answers_at_other_incomes_are_those_of_units_that_have_them():
+    responses = tax_responses(UNITS, income_year=YEAR, target_year=YEAR)
+    expected = {column.name: column.dtype for column in RESPONSE_COLUMNS}
+    assert dict(responses.schema) == expected
+    for incomes, factor in (("lower", 0.9), ("higher", 1.1)):
+        scaled = UNITS.with_columns(pl.col("^e[0-9]{5}[ps]?$") * factor)
+        answers = run_tax_model(scaled, income_year=YEAR, target_year=YEAR)
+        for name in ("iitax", "payrolltax", "eitc", "c07220", "c11070"):
+            found = responses[f"{name}_{incomes}"].to_list()
+            assert found == pytest.approx(answers[name].to_list(), abs=0.01), name
+
+
+def test_the_bracket_that_a_worker_comes_close_to_shows_at_higher_incomes():
+    # of $50,000 less the standard deduction of $12,950 the next is taxed at 12 %, and what is above
+    # $41,775 at 22 %; payroll tax is 15.3 %
+    at_work = pl.col("unit_id") == WORKER
+    own = run_tax_model(UNITS, income_year=YEAR, target_year=YEAR).filter(at_work)
+    others = tax_responses(UNITS, income_year=YEAR, target_year=YEAR).filter(at_work)
+    above = 55_000 - 12_950 - 41_775
+    for incomes, more, taxed in (("lower", -5_000, -600), ("higher", 5_000, 600 + 0.1 * above)):
+        assert others[f"iitax_{incomes}"][0] - own["iitax"][0] == pytest.approx(taxed)
+        paid = others[f"payrolltax_{incomes}"][0] - own["payrolltax"][0]
+        assert paid == pytest.approx(0.153 * more)

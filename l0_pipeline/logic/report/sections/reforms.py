@@ -52,8 +52,8 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
             "totals. Effects are changes of income tax plus payroll tax in one year; an error is "
             "the effect on the release over the effect on the whole file, less one. None of these "
             "reforms was fitted, but totals of the tax model on the whole file by income class, "
-            "filing status and children were held (model_totals): reforms nearly linear in "
-            "them are answered alike, others less."
+            "filing status and children were held, and its answers at incomes a tenth lower and "
+            "higher (model_totals): reforms nearly linear in them are answered alike, others less."
         ),
         blocks=blocks,
     )
