@@ -1,6 +1,7 @@
 """How sure the sparse file's estimates are: replicate weights, and standard errors from them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 import numpy as np
@@ -97,7 +98,7 @@ def replicate(
     from l0_pipeline import evidence
     from l0_pipeline.logic import fit, plots
     from l0_pipeline.logic.calibration import fitted_problem
-    from l0_pipeline.logic.hybrid import HeldNear, replicates_of, sample_of
+    from l0_pipeline.logic.hybrid import HeldNear, replicates_of, sample_of, shortened
     from l0_pipeline.logic.model_totals import with_responses
     from l0_pipeline.logic.untargeted import within_area_shares
 
@@ -126,6 +127,7 @@ def replicate(
     made = replicates_of(
         problem, sample, weight, total=training_run.total, **replicate_plan.model_dump()
     )
+    made = replace(made, weights=shortened(made.weights))
     names = replicate_names(replicate_plan.replicates)
     weights = pl.DataFrame(made.weights.astype(np.float32), schema=names).insert_column(
         0, selected_households["household_id"]

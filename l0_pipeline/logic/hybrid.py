@@ -179,6 +179,13 @@ def replicates_of(
     )
 
 
+def shortened(weights: np.ndarray) -> np.ndarray:
+    """Weights above or at zero, to 17 binary digits: to eight millionths, in a sixth less space."""
+    binary = weights.astype(np.float32).view(np.int32)
+    rounded = (binary + 0x40) & ~0x7F
+    return rounded.view(np.float32).astype(np.float64)
+
+
 def least_by_state(
     areas: np.ndarray,  # (households,)
     *,

@@ -13,6 +13,7 @@ from l0_pipeline.logic.hybrid import (
     least_by_state,
     sample_of,
     selected_table,
+    shortened,
 )
 from l0_pipeline.logic.untargeted import within_area_shares
 from l0_pipeline.resources.plans import SelectionPlan
@@ -135,3 +136,12 @@ def test_the_random_share_is_of_those_that_gates_left():
     described = design_table(table(drawn()), HOUSEHOLDS, least_state_share=0.5)
     left = described["pool"] - described["by_gates"]
     assert described["random_share"].to_list() == (described["at_random"] / left).to_list()
+
+
+def test_replicate_weights_keep_five_digits_and_zero_stays_zero():
+    weights = np.concatenate([[0.0], np.random.default_rng(0).lognormal(8, 2, 10_000)])
+    short = shortened(weights)
+    assert short[0] == 0
+    assert np.abs(short[1:] / weights[1:] - 1).max() < 8e-6
+    assert np.array_equal(shortened(short), short)
+    assert np.array_equal(short.astype(np.float32).astype(np.float64), short)
