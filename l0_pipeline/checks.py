@@ -103,6 +103,13 @@ def judge_equal(name: str, *, value: int, wanted: int) -> dg.AssetCheckResult:
     )
 
 
+def judge_complete(name: str, table: pl.DataFrame, key: str) -> dg.AssetCheckResult:
+    """Every column but the key holds finite numbers alone."""
+    numbers = table.select(pl.exclude(key))
+    missing = int(numbers.select((~pl.all().is_finite()).sum()).sum_horizontal().sum())
+    return judge_equal(name, value=missing, wanted=0)
+
+
 def judge_limit(
     name: str,
     value: float | None,

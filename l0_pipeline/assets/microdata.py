@@ -184,7 +184,7 @@ def compute_taxes(
         check_results=checks.told(
             [
                 checks.judge_table(table, TAX_OUTPUT_COLUMNS, "unit_id"),
-                checks.judge_equal("no_missing_results", value=_missing(table), wanted=0),
+                checks.judge_complete("no_missing_results", table, "unit_id"),
             ],
             asset="tax_outputs",
         ),
@@ -200,14 +200,8 @@ def compute_taxes(
         check_results=checks.told(
             [
                 checks.judge_table(responses, RESPONSE_COLUMNS, "unit_id"),
-                checks.judge_equal("no_missing_results", value=_missing(responses), wanted=0),
+                checks.judge_complete("no_missing_results", responses, "unit_id"),
             ],
             asset="tax_responses",
         ),
     )
-
-
-def _missing(answers: pl.DataFrame) -> int:
-    """How many numbers are none."""
-    numbers = answers.select(pl.exclude("unit_id"))
-    return int(numbers.select((~pl.all().is_finite()).sum()).sum_horizontal().sum())

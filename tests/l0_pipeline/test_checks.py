@@ -138,3 +138,12 @@ def test_checks_of_a_release_block_what_follows():
     keys = checks.schema_and_keys("households", "household_id")
     assert keys.blocking
     assert "household_id" in (keys.description or "")
+
+
+def test_a_table_is_complete_where_every_number_is_finite():
+    table = pl.DataFrame({"unit_id": [1, 2, 3], "iitax": [0.0, -5.0, 7.0], "eitc": [0.0, 1.0, 2.0]})
+    assert checks.judge_complete("answered", table, "unit_id").passed
+    broken = table.with_columns(iitax=pl.Series([0.0, float("nan"), float("inf")]))
+    verdict = checks.judge_complete("answered", broken, "unit_id")
+    assert not verdict.passed
+    assert verdict.metadata["value"].value == 2
