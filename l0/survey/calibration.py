@@ -197,10 +197,13 @@ class Calibration:
         pilot = self._select(seen, short, self.operator, self.start, name="pilot")
 
         def refitted(start: Vector, penalty: float) -> Vector:
-            settings = replace(refitting, penalty=penalty)
-            name = f"validation {penalty:g}"
             return self._refit(
-                seen, pilot.support, start, settings, name, coarse_stage="validation"
+                seen,
+                pilot.support,
+                start,
+                refitting.on_trial(penalty),
+                f"validation {penalty:g}",
+                coarse_stage="validation",
             ).weights
 
         return validate(self.problem, hidden, refitted, start=pilot.weights)

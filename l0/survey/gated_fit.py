@@ -34,15 +34,15 @@ from l0.survey.selected import SMALLEST_GATE, Selection
 from l0.survey.settings import check_settings
 from l0.survey.target_loss import TargetLoss
 
-# records kept in the matrix for each gate that may be open
-MARGIN = 2.0
+# records kept in the matrix for each gate that may be open, and beside them for each of the budget
+MARGIN, BESIDE = 1.5, 0.5
 
 
 @dataclass(frozen=True)
 class GatedFitSettings:
     """Hyperparameters of the gated fit; the defaults were measured on a 200,576-record survey."""
 
-    epochs: int = 1000
+    epochs: int = 900
     weight_rate: float = 0.05
     gate_rate: float = 0.1
     initial_temperature: float = 1.0
@@ -134,7 +134,7 @@ class GatedFit:
         pool, settings = self._pool, self._settings
         temperature, focus = _annealed(settings, self.epoch)
         expected = self._expected()
-        wanted = max(int(MARGIN * expected), self._budget)
+        wanted = int(MARGIN * expected + BESIDE * self._budget)
         if pool.is_worth_a_cut(wanted):
             pool.keep_best(lambda part: log_odds(part, focus), wanted)
         shards, shift = self._held(focus, expected=expected, temperature=temperature)

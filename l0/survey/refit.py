@@ -96,6 +96,11 @@ class RefitSettings:
             )
 
 
+    def on_trial(self, penalty: float) -> "RefitSettings":
+        """A strength as it is tried on hidden targets: half the epochs tell strengths apart."""
+        return replace(self, penalty=penalty, epochs=-(-self.epochs // 2))
+
+
 @dataclass(frozen=True)
 class RefitResult:
     """Refitted weights with the evidence for them."""
@@ -193,7 +198,7 @@ def refit(
                     start=start,
                     reference=kept.reference,
                     loss=loss,
-                    settings=replace(settings, penalty=strength),
+                    settings=settings.on_trial(strength),
                     operator=whole,
                     on_progress=tell,
                     journal=journal,

@@ -526,3 +526,9 @@ def test_weights_that_ran_away_are_refused_rather_than_returned(epochs, message)
     settings = RefitSettings(epochs=epochs, rate=1e3, max_weight_ratio=None)
     with pytest.raises(InputError, match=message):
         refit(two_households(), [0, 1], settings=settings)
+
+
+def test_a_strength_is_tried_in_half_the_epochs_and_with_all_else_as_it_is_refitted():
+    settings = RefitSettings(epochs=21, rate=0.2, max_weight_ratio=7.0)
+    tried = RefitSettings(epochs=11, rate=0.2, max_weight_ratio=7.0, penalty=0.03)
+    assert settings.on_trial(0.03) == tried
