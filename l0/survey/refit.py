@@ -95,7 +95,6 @@ class RefitSettings:
                 "unique. Give a small one, or use order 'first'."
             )
 
-
     def on_trial(self, penalty: float) -> "RefitSettings":
         """A strength as it is tried on hidden targets: half the epochs tell strengths apart."""
         return replace(self, penalty=penalty, epochs=-(-self.epochs // 2))
