@@ -40,7 +40,7 @@ from l0.survey.second_order import SecondOrder
 from l0.survey.settings import check_settings
 from l0.survey.stage import run
 from l0.survey.target_loss import TargetLoss
-from l0.survey.validation import Validation, chosen, hidden_targets, validate
+from l0.survey.validation import STRENGTHS, Validation, chosen, hidden_targets, validate
 from l0.survey.weights import scaled_to
 
 # up to so many targets that count, Newton's method on their prices is fast
@@ -96,8 +96,12 @@ class RefitSettings:
             )
 
     def on_trial(self, penalty: float) -> "RefitSettings":
-        """A strength as it is tried on hidden targets: half the epochs tell strengths apart."""
-        return replace(self, penalty=penalty, epochs=-(-self.epochs // 2))
+        """A strength as it is tried on hidden targets.
+
+        All but the first start where a stronger one ended, and take half the epochs.
+        """
+        epochs = self.epochs if penalty == STRENGTHS[0] else -(-self.epochs // 2)
+        return replace(self, penalty=penalty, epochs=epochs)
 
 
 @dataclass(frozen=True)

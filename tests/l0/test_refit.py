@@ -528,7 +528,8 @@ def test_weights_that_ran_away_are_refused_rather_than_returned(epochs, message)
         refit(two_households(), [0, 1], settings=settings)
 
 
-def test_a_strength_is_tried_in_half_the_epochs_and_with_all_else_as_it_is_refitted():
+def test_all_strengths_but_the_first_are_tried_in_half_the_epochs_and_all_else_stays():
     settings = RefitSettings(epochs=21, rate=0.2, max_weight_ratio=7.0)
-    tried = RefitSettings(epochs=11, rate=0.2, max_weight_ratio=7.0, penalty=0.03)
-    assert settings.on_trial(0.03) == tried
+    for strength, epochs in zip(STRENGTHS, (21, 11, 11, 11), strict=True):
+        tried = RefitSettings(epochs=epochs, rate=0.2, max_weight_ratio=7.0, penalty=strength)
+        assert settings.on_trial(strength) == tried

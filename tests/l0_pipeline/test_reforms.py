@@ -88,6 +88,17 @@ def test_current_law_is_as_before_after_a_reform(aged):
     assert np.array_equal(model.taxes(None), before)
 
 
+def test_no_text_is_compiled_twice(aged):
+    from taxcalc import decorators
+
+    model = ReformModel(aged.head(40), year=YEAR)
+    first = model.taxes(None)
+    compiled = decorators.compile.cache_info().misses
+    assert compiled > 0
+    assert ReformModel(aged.head(40), year=YEAR).taxes(None).tolist() == first.tolist()
+    assert decorators.compile.cache_info().misses == compiled
+
+
 def test_the_cost_of_each_file_is_told_and_more_units_hold_more_memory(aged):
     files = {"few": aged.head(4), "many": pl.concat([aged] * 10)}
     cost = model_cost(files, ALL["bottom_rate"], year=YEAR, runs=1)
