@@ -27,6 +27,8 @@ YEAR = "2022"
 REFORM_ERROR = 0.15
 # each is another minute of Tax-Calculator over a suite; all of them are run in test_reforms
 REFORMS = ["standard_deduction", "earned_income_credit", "payroll_cap"]
+# Tax-Calculator's own switch: to compile it takes longer than to run it on as few units as here
+os.environ.setdefault("NOTAXCALCJIT", "1")
 Settings = dict[str, object]
 _DAGSTER = str(Path(sys.executable).with_name("dagster"))
 FIGURES = ("irs_soi_pub1304_table_1_2", "irs_soi_pub1304_table_1_4", "census", "usda")
@@ -98,7 +100,6 @@ def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         "L0_MEMBERS_INCOME_YEAR": "2014",
         "L0_BUDGET": str(BUDGET),
         "PYTHONWARNINGS": "ignore",
-        "NUMBA_OPT": "0",  # compiling Tax-Calculator takes longer than running it
     }
     return Build(folder, environment)
 

@@ -1,11 +1,12 @@
 """Laws of the tax model: taxes of 2022 worked out by hand, for seven tax units.
 
-Tax-Calculator itself computes them, uncompiled: half a minute of compilation would serve seven.
+Tax-Calculator itself computes them.
 """
 
 import numpy as np
 import polars as pl
 import pytest
+import taxcalc
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.tables import RESPONSE_COLUMNS, TAX_OUTPUT_COLUMNS
@@ -19,10 +20,6 @@ from l0_pipeline.logic.tax_model import (
     run_tax_model,
     tax_responses,
 )
-
-with pytest.MonkeyPatch.context() as patched:
-    patched.setenv("NOTAXCALCJIT", "1")
-    import taxcalc
 
 YEAR = 2022
 _ZERO = {

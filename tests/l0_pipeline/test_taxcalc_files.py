@@ -1,11 +1,9 @@
 """Laws of the files for Tax-Calculator: its own programs find in them what the release says.
 
-Some hundred real households, of which a quarter is kept. Tax-Calculator runs uncompiled, here and
-in the processes started: half a minute of compilation would serve a second of computation.
+Some hundred real households, of which a quarter is kept.
 """
 
 import gzip
-import os
 import re
 import sqlite3
 import subprocess
@@ -16,6 +14,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import taxcalc
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.microdata import schema
@@ -30,15 +29,10 @@ from l0_pipeline.logic.tax_model import (
 )
 from l0_pipeline.resources.cps_source import CpsSource
 
-with pytest.MonkeyPatch.context() as patched:
-    patched.setenv("NOTAXCALCJIT", "1")
-    import taxcalc
-
 YEAR, LATER = 2022, 2026
 HOUSEHOLDS, KEPT_OF = 600, 4
 CENTS = 0.1  # dollars: what a dozen amounts rounded to cents come to
 TC = str(Path(sys.executable).with_name("tc"))
-UNCOMPILED = os.environ | {"NOTAXCALCJIT": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +99,7 @@ def _tc(*arguments: str, at: Path) -> sqlite3.Connection:
     """The database that ``tc`` writes into its working folder."""
     (at / "wanted.txt").write_text(" ".join(RESULTS))
     dump = ("--dumpdb", "--dumpvars", "wanted.txt", "--silent")
-    subprocess.run([TC, *arguments, *dump], cwd=at, env=UNCOMPILED, check=True, timeout=120)
+    subprocess.run([TC, *arguments, *dump], cwd=at, check=True, timeout=120)
     (database,) = at.glob("*.dumpdb")
     return sqlite3.connect(database)
 
@@ -171,7 +165,7 @@ def test_the_python_of_the_readme_finds_the_published_income_tax(
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", now + later + then],
-        cwd=folder, env=UNCOMPILED, capture_output=True, text=True, check=True,
+        cwd=folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
     first, second = done.stdout.splitlines()
     assert float(first) == pytest.approx(published["weight"] @ published["iitax"], rel=1e-6)
