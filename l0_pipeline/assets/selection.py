@@ -193,7 +193,7 @@ def selected_households(
             "selection_design",
             "inverse_probabilities_expand_to_the_pool",
             "Horvitz-Thompson estimates of what the whole file says are within five standard "
-            "errors of it.",
+            "errors of it, where enough households drawn at random can tell.",
         ),
     ],
 )
@@ -245,23 +245,23 @@ def selection_design(
             [
                 checks.judge_table(table, SELECTION_DESIGN_COLUMNS, "state_fips"),
                 checks.judge_equal("every_state_keeps_its_minimum", value=len(short), wanted=0),
-                judge_expansion(totals, random=bool((chance < 1).any())),
+                judge_expansion(totals),
             ]
         ),
     )
 
 
-def judge_expansion(totals: pl.DataFrame, *, random: bool) -> dg.AssetCheckResult:
+def judge_expansion(totals: pl.DataFrame) -> dg.AssetCheckResult:
     """Estimates by inverse probabilities agree with the whole file; a warning where none can be."""
-    farthest = totals["distance"].abs().max()
-    passed = random and isinstance(farthest, float) and farthest <= FARTHEST
+    told = totals["distance"].is_not_null().any()
+    farthest = float(totals["distance"].abs().max() or 0.0)  # type: ignore[arg-type]
     return dg.AssetCheckResult(
         check_name="inverse_probabilities_expand_to_the_pool",
-        passed=passed,
-        severity=dg.AssetCheckSeverity.ERROR if random else dg.AssetCheckSeverity.WARN,
+        passed=told and farthest <= FARTHEST,
+        severity=dg.AssetCheckSeverity.ERROR if told else dg.AssetCheckSeverity.WARN,
         description=None
-        if random
-        else "Nothing was drawn at random: households that the gates left out had no chance, and "
-        "the kept ones say nothing of them.",
-        metadata={"value": float(farthest or 0.0), "limit": FARTHEST},  # type: ignore[arg-type]
+        if told
+        else "Too few households were drawn at random to tell: the others that the gates left out "
+        "had next to no chance, and the kept ones say little of them.",
+        metadata={"value": farthest, "limit": FARTHEST},
     )

@@ -33,7 +33,12 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         default="capped_relative",
         description="How relative errors are judged; capped at 100 % unless another is chosen.",
     )
-    epochs: int = Field(default=900, ge=1, le=100_000, description="Epochs of the selection.")
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Epochs of the selection; if null 900, and 1,000 for gradual pruning.",
+    )
     weight_rate: float | None = Field(
         default=None,
         gt=0,

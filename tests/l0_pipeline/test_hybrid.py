@@ -1,12 +1,15 @@
 """Laws of the households' draw as tables: probabilities, minima, expanded totals."""
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
 
 from l0.errors import InputError
+from l0_pipeline.assets.selection import judge_expansion
 from l0_pipeline.logic.errors import InputError as PipelineError
 from l0_pipeline.logic.hybrid import (
+    FEWEST_DRAWN,
     design_table,
     draw_hybrid,
     expanded_totals,
@@ -100,6 +103,30 @@ def test_a_wrong_probability_shows_in_the_expanded_totals():
     )
     totals = expanded_totals(kept, HOUSEHOLDS, design_weights=DESIGN)
     assert totals.filter(variable="households")["distance"].item() > 5
+
+
+def test_an_amount_that_few_drawn_households_have_is_not_judged():
+    sample = drawn()
+    random = sample.indices[sample.inclusion_probability < 1]
+    having = np.zeros(len(HOUSEHOLDS))
+    having[random[:FEWEST_DRAWN]] = 10.0
+    rare = having.copy()
+    rare[random[0]] = 0.0
+    households = HOUSEHOLDS.with_columns(vet_ben=having, ssi_ben=rare)
+    totals = expanded_totals(table(sample), households, design_weights=DESIGN)
+    told = totals.select("variable", "drawn", pl.col("distance").is_not_null()).rows()
+    assert ("vet_ben", FEWEST_DRAWN, True) in told
+    assert ("ssi_ben", FEWEST_DRAWN - 1, False) in told
+
+
+@pytest.mark.parametrize(
+    ("distances", "passed", "blocks"),
+    [([1.0, None, -4.9], True, True), ([1.0, -5.1], False, True), ([None], False, False)],
+)
+def test_expanded_totals_block_where_enough_were_drawn_to_tell(distances, passed, blocks):
+    judged = judge_expansion(pl.DataFrame({"distance": pl.Series(distances, dtype=pl.Float64)}))
+    assert judged.passed is passed
+    assert (judged.severity == dg.AssetCheckSeverity.ERROR) is blocks
 
 
 def test_the_cube_method_balances_persons_and_units():
