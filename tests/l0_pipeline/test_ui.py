@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from l0.survey import GatedFitSettings
 from l0_pipeline.settings import PROJECT_DIR
 from tests.conftest import YEAR, Build
 
@@ -170,8 +171,9 @@ def test_an_analyst_materializes_calibrated_weights_by_clicking(
     assert table.read_bytes() == trained  # the same seed trains the same weights
     page.goto(f"{server.url}/runs/{run['runId']}")
     # the page holds the lines around those in view alone
-    page.get_by_placeholder("Filter…", exact=True).fill("epoch 1000 of 1000")
-    expect(page.get_by_text("selection: epoch 1000 of 1000")).to_be_visible()
+    last = GatedFitSettings().epochs
+    page.get_by_placeholder("Filter…", exact=True).fill(f"epoch {last} of {last}")
+    expect(page.get_by_text(f"selection: epoch {last} of {last}")).to_be_visible()
     _photograph(page, "run")
 
 
