@@ -90,7 +90,6 @@ def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     shutil.copy(PROJECT_DIR / "data" / "dagster_home" / "dagster.yaml", folder / "dagster_home")
     _write_survey(folder)
     _copy_figures(folder / "figures")
-    # thousands of units are worth compiling it, if not well
     compiled = {name: value for name, value in os.environ.items() if name != "NOTAXCALCJIT"}
     environment = compiled | {
         "DAGSTER_HOME": str(folder / "dagster_home"),
@@ -102,7 +101,7 @@ def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         "L0_MEMBERS_INCOME_YEAR": "2014",
         "L0_BUDGET": str(BUDGET),
         "PYTHONWARNINGS": "ignore",
-        "NUMBA_OPT": "0",
+        "NUMBA_OPT": "0",  # thousands of units are worth compiling Tax-Calculator, if not well
     }
     return Build(folder, environment)
 

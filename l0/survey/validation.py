@@ -1,8 +1,9 @@
 """How strongly weights are held near the reference: chosen by targets set aside for that alone.
 
 A part of the fitted targets is hidden; weights are refitted at each of a few strengths, from
-strong to weak, each from where the last one ended; the strongest is taken of those under which
-the hidden targets are met as well as can be told, since it leaves weights the least uneven.
+strong to weak, each from where the last one ended and so in half the epochs; the strongest is
+taken of those under which the hidden targets are met as well as can be told, since it leaves
+weights the least uneven.
 Targets held out from the whole calibration are never looked at.
 """
 

@@ -193,7 +193,7 @@ def selected_households(
             "selection_design",
             "inverse_probabilities_expand_to_the_pool",
             "Horvitz-Thompson estimates of what the whole file says are within five standard "
-            "errors of it, where enough households drawn at random can tell.",
+            "errors of it, where 20 or more households drawn at random can tell.",
         ),
     ],
 )
@@ -261,7 +261,6 @@ def judge_expansion(totals: pl.DataFrame) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR if told else dg.AssetCheckSeverity.WARN,
         description=None
         if told
-        else "Too few households were drawn at random to tell: the others that the gates left out "
-        "had next to no chance, and the kept ones say little of them.",
+        else "Too few households were drawn at random to tell anything of the probabilities.",
         metadata={"value": farthest, "limit": FARTHEST},
     )

@@ -31,8 +31,8 @@ from l0_pipeline.logic.untargeted import AREA, WithinAreaShares
 ROUNDING = 1e-9
 # a household whose gate was surely open is drawn up to twenty times as often as one whose was shut
 LEAST_OPEN = 0.05
-# households drawn at random that have an amount: from fewer its standard error is not to be told
-FEWEST_DRAWN = 20
+# equal households that would make an estimate's variance as unevenly: of fewer it is not known
+FEWEST_CARRYING = 20
 
 
 @dataclass(frozen=True)
@@ -274,41 +274,50 @@ def expanded_totals(
     Returns:
         ``variable``; ``difference`` of the estimate to the whole file's total and its
         ``standard_error``, both as shares of that total; ``distance``, the one over the other;
-        ``drawn``, how many households drawn at random have any of it; and the ``pool``'s total,
-        to the nearest unit. A variable that is zero for everybody is left out; error and distance
-        are null where the design leaves none, and where fewer than ``FEWEST_DRAWN`` could tell.
+        ``carrying``, how many equal households would make the variance as unevenly; and the
+        ``pool``'s total, to the nearest unit. A variable that is zero for everybody is left out;
+        error and distance are null where the design leaves none, and where fewer than
+        ``FEWEST_CARRYING`` could tell it: of a rare amount nothing is judged.
     """
     # a stratum of one random household shows no spread
     sample = collapse_strata(sample_of(selected, households["household_id"]))
     kept = design_weights[sample.indices]
-    by_chance = sample.inclusion_probability < 1
+    chance = sample.inclusion_probability
+    spread = kept * np.sqrt(1 - chance) / chance
     rows = []
     for name in ["households", *_amounts(households)]:
         values = np.ones(len(households)) if name == "households" else households[name].to_numpy()
-        drawn = int(np.count_nonzero(values[sample.indices][by_chance]))
+        carrying = _equal_number(np.square(values[sample.indices] * spread))
         found = horvitz_thompson_total(
             values[sample.indices].astype(np.float64), sample, design_weights=kept
         )
         rows.append(
-            (name, float(values @ design_weights), found.value, found.standard_error, drawn)
+            (name, float(values @ design_weights), found.value, found.standard_error, carrying)
         )
     table = pl.DataFrame(
-        rows, schema=["variable", "total", "estimate", "error", "drawn"], orient="row"
+        rows, schema=["variable", "total", "estimate", "error", "carrying"], orient="row"
     )
     of_pool = table.filter(pl.col("total") != 0).select(
         "variable",
         difference=pl.col("estimate") / pl.col("total") - 1,
         # weights that make a total exact leave it nothing but rounding
         standard_error=pl.when(
-            pl.col("error") > ROUNDING * pl.col("total").abs(), pl.col("drawn") >= FEWEST_DRAWN
+            pl.col("error") > ROUNDING * pl.col("total").abs(),
+            pl.col("carrying") >= FEWEST_CARRYING,
         ).then(pl.col("error") / pl.col("total").abs()),
-        drawn="drawn",
+        carrying="carrying",
         pool=pl.col("total").round().cast(pl.Int64),
     )
     distance = pl.col("difference") / pl.col("standard_error")
     return of_pool.select(
-        "variable", "difference", "standard_error", distance.alias("distance"), "drawn", "pool"
+        "variable", "difference", "standard_error", distance.alias("distance"), "carrying", "pool"
     )
+
+
+def _equal_number(parts: np.ndarray) -> float:
+    """Kish's effective number: how many equal parts would be as uneven, (sum p)^2 / sum p^2."""
+    squares = float(np.square(parts).sum())
+    return float(parts.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
 def _amounts(households: pl.DataFrame) -> list[str]:

@@ -141,6 +141,8 @@ def test_a_calibration_tells_every_strength_and_uses_the_best():
     stages = list(dict.fromkeys(record.stage for record in result.history))
     validations = [f"validation {strength:g}" for strength in STRENGTHS]
     assert stages == ["pilot", *validations, "selection", "refit"]
+    epochs = {record.stage: record.epochs for record in result.history}
+    assert [epochs[name] for name in (*validations, "refit")] == [20, 10, 10, 10, 20]
 
 
 def test_a_penalty_that_is_given_is_used_without_any_validation():

@@ -9,7 +9,7 @@ from l0.errors import InputError
 from l0_pipeline.assets.selection import judge_expansion
 from l0_pipeline.logic.errors import InputError as PipelineError
 from l0_pipeline.logic.hybrid import (
-    FEWEST_DRAWN,
+    FEWEST_CARRYING,
     design_table,
     draw_hybrid,
     expanded_totals,
@@ -84,7 +84,7 @@ def test_every_design_keeps_the_budget_the_minima_and_known_probabilities(change
     assert (described["by_gates"] + described["at_random"] >= described["minimum"]).all()
     assert described["pool"].to_list() == [300, 100, 600]
     totals = expanded_totals(kept, HOUSEHOLDS, design_weights=DESIGN)
-    assert totals["distance"].abs().max() < 5
+    assert not (totals["distance"].abs() >= 5).any()
     if "size_measure" not in changed and "gates_enter" not in changed:
         expanded = (
             pl.Series(1 / sample.inclusion_probability)
@@ -105,18 +105,25 @@ def test_a_wrong_probability_shows_in_the_expanded_totals():
     assert totals.filter(variable="households")["distance"].item() > 5
 
 
-def test_an_amount_that_few_drawn_households_have_is_not_judged():
-    sample = drawn()
-    random = sample.indices[sample.inclusion_probability < 1]
-    having = np.zeros(len(HOUSEHOLDS))
-    having[random[:FEWEST_DRAWN]] = 10.0
-    rare = having.copy()
-    rare[random[0]] = 0.0
-    households = HOUSEHOLDS.with_columns(vet_ben=having, ssi_ben=rare)
+def test_an_amount_that_few_drawn_households_carry_is_not_judged():
+    sample = drawn(gate_share=0.0, size_measure="equal")
+    spread = DESIGN[sample.indices] * np.sqrt(1 - sample.inclusion_probability)
+    spread /= sample.inclusion_probability
+    alike, rare, uneven = (np.zeros(len(HOUSEHOLDS)) for _ in range(3))
+    alike[sample.indices[:FEWEST_CARRYING]] = 1 / spread[:FEWEST_CARRYING]
+    rare[sample.indices[1:FEWEST_CARRYING]] = 1 / spread[1:FEWEST_CARRYING]
+    uneven[sample.indices] = 1 / spread
+    uneven[sample.indices[0]] *= 100
+    households = HOUSEHOLDS.with_columns(vet_ben=alike, ssi_ben=rare, wic_ben=uneven)
     totals = expanded_totals(table(sample), households, design_weights=DESIGN)
-    told = totals.select("variable", "drawn", pl.col("distance").is_not_null()).rows()
-    assert ("vet_ben", FEWEST_DRAWN, True) in told
-    assert ("ssi_ben", FEWEST_DRAWN - 1, False) in told
+    judged = dict(totals.select("variable", pl.col("distance").is_not_null()).rows())
+    told = dict(totals.select("variable", "carrying").rows())
+    assert told["vet_ben"] == pytest.approx(FEWEST_CARRYING)
+    assert told["ssi_ben"] == pytest.approx(FEWEST_CARRYING - 1)
+    assert told["wic_ben"] < 2
+    assert judged["households"]
+    assert not judged["ssi_ben"]
+    assert not judged["wic_ben"]
 
 
 @pytest.mark.parametrize(
