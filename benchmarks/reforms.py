@@ -7,9 +7,9 @@ the selection plan and refits it as a release is. The first table has errors of 
 in brackets the largest error of a tenth of incomes, all in percent of the whole effect; units
 claim credits as they do in the whole file. The
 second repeats the draw of the random part at the default size. The third is Tax-Calculator
-itself on each file, once compiled: one calculation, the files in turn, as the pipeline makes it
-and as the package comes, which compiles text at every call; a reform from its parameters to its
-taxes, most of which is reading the law; and peak memory.
+itself on each file, once compiled: one calculation, the files in turn, first as the pipeline
+makes it, then as the package comes, which compiles text at every call; a reform from its
+parameters to its taxes, most of which is reading the law; and peak memory.
 """
 
 import sys

@@ -23,6 +23,7 @@ from l0.survey import (
 )
 from l0.survey.device import choose_device
 from l0.survey.selection.designs import Design
+from l0.survey.weights import effective_sample_size
 from l0_pipeline.logic.anchors import anchored
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.model_totals import model_anchors
@@ -276,8 +277,8 @@ def expanded_totals(
         ``standard_error``, both as shares of that total; ``distance``, the one over the other;
         ``carrying``, how many equal households would make the variance as unevenly; and the
         ``pool``'s total, to the nearest unit. A variable that is zero for everybody is left out;
-        error and distance are null where the design leaves none, and where fewer than
-        ``FEWEST_CARRYING`` could tell it: of a rare amount nothing is judged.
+        error and distance are null where the design leaves none, and distance also where fewer
+        than ``FEWEST_CARRYING`` tell the error: of a rare amount nothing is judged.
     """
     # a stratum of one random household shows no spread
     sample = collapse_strata(sample_of(selected, households["household_id"]))
@@ -287,7 +288,8 @@ def expanded_totals(
     rows = []
     for name in ["households", *_amounts(households)]:
         values = np.ones(len(households)) if name == "households" else households[name].to_numpy()
-        carrying = _equal_number(np.square(values[sample.indices] * spread))
+        variances = np.square(values[sample.indices] * spread)
+        carrying = effective_sample_size(variances) if variances.any() else 0.0
         found = horvitz_thompson_total(
             values[sample.indices].astype(np.float64), sample, design_weights=kept
         )
@@ -301,23 +303,18 @@ def expanded_totals(
         "variable",
         difference=pl.col("estimate") / pl.col("total") - 1,
         # weights that make a total exact leave it nothing but rounding
-        standard_error=pl.when(
-            pl.col("error") > ROUNDING * pl.col("total").abs(),
-            pl.col("carrying") >= FEWEST_CARRYING,
-        ).then(pl.col("error") / pl.col("total").abs()),
+        standard_error=pl.when(pl.col("error") > ROUNDING * pl.col("total").abs()).then(
+            pl.col("error") / pl.col("total").abs()
+        ),
         carrying="carrying",
         pool=pl.col("total").round().cast(pl.Int64),
     )
-    distance = pl.col("difference") / pl.col("standard_error")
+    distance = pl.when(pl.col("carrying") >= FEWEST_CARRYING).then(
+        pl.col("difference") / pl.col("standard_error")
+    )
     return of_pool.select(
         "variable", "difference", "standard_error", distance.alias("distance"), "carrying", "pool"
     )
-
-
-def _equal_number(parts: np.ndarray) -> float:
-    """Kish's effective number: how many equal parts would be as uneven, (sum p)^2 / sum p^2."""
-    squares = float(np.square(parts).sum())
-    return float(parts.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
 def _amounts(households: pl.DataFrame) -> list[str]:

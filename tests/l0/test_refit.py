@@ -323,6 +323,8 @@ def test_the_refits_that_choose_the_penalty_are_told_by_names_of_their_own():
     refit(problem, range(30), settings=first(epochs=10), on_progress=records.append)
     expected = [f"refit, validation {strength:g}" for strength in STRENGTHS] + ["refit"]
     assert list(dict.fromkeys(record.stage for record in records)) == expected
+    epochs = {record.stage: record.epochs for record in records}
+    assert [epochs[stage] for stage in expected] == [10, 5, 5, 5, 10]
 
 
 def test_a_bound_on_the_ratio_holds_exactly_and_costs_fit_only_where_it_binds():

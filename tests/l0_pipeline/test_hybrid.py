@@ -84,7 +84,8 @@ def test_every_design_keeps_the_budget_the_minima_and_known_probabilities(change
     assert (described["by_gates"] + described["at_random"] >= described["minimum"]).all()
     assert described["pool"].to_list() == [300, 100, 600]
     totals = expanded_totals(kept, HOUSEHOLDS, design_weights=DESIGN)
-    assert not (totals["distance"].abs() >= 5).any()
+    # judged or not, a handful of households included
+    assert (totals["difference"] / totals["standard_error"]).abs().max() < 5
     if "size_measure" not in changed and "gates_enter" not in changed:
         expanded = (
             pl.Series(1 / sample.inclusion_probability)
