@@ -32,7 +32,7 @@ from l0.survey.validation import Validation, chosen, hidden_targets, validate
 logger = logging.getLogger("l0")
 
 # of the epochs of a selection, for the pilot on which the refit's penalty is chosen
-PILOT_SHARE = 0.25
+PILOT_SHARE = 0.2
 # the same, for a selection among those kept and those that may come back
 RETURN_SHARE = 0.5
 

@@ -35,14 +35,14 @@ from l0.survey.settings import check_settings
 from l0.survey.target_loss import TargetLoss
 
 # records kept in the matrix for each gate that may be open, and beside them for each of the budget
-MARGIN, BESIDE = 1.5, 0.5
+MARGIN, BESIDE = 1.25, 0.25
 
 
 @dataclass(frozen=True)
 class GatedFitSettings:
     """Hyperparameters of the gated fit; the defaults were measured on a 200,576-record survey."""
 
-    epochs: int = 900
+    epochs: int = 750
     weight_rate: float = 0.05
     gate_rate: float = 0.1
     initial_temperature: float = 1.0

@@ -19,7 +19,7 @@ _SMALLEST_NORM = 1e-30
 # of a selection where no penalty is given, at a tenth of the records
 _LARGEST_PENALTY = 0.1
 # records leave the matrix together, once this much of it would be saved
-_WORTH_A_CUT = 0.25
+_WORTH_A_CUT = 0.15
 
 
 class Part:

@@ -37,7 +37,7 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         default=None,
         ge=1,
         le=100_000,
-        description="Epochs of the selection; if null 900, and 1,000 for gradual pruning.",
+        description="Epochs of the selection; if null 750, and 1,000 for gradual pruning.",
     )
     weight_rate: float | None = Field(
         default=None,
