@@ -60,8 +60,12 @@ class SelectionSettings(Protocol):
         loss: Loss,
         seed: int,
         start: Vector,
+        max_weight_ratio: float | None,
     ) -> SelectingStage:
-        """The fit of a problem, at its first epoch."""
+        """The fit of a problem, at its first epoch.
+
+        A ratio is the largest that the refit will allow: no record is kept for carrying more.
+        """
 
 
 DEFAULT_METHOD = "hard_concrete"
@@ -82,6 +86,7 @@ class Calibration:
     settings: SelectionSettings | None  # None keeps every record
     loss: str
     start: Vector  # (records,)
+    max_weight_ratio: float | None  # that the refit will allow
     seed: int
     journal: Journal
     diagnosis: Diagnosis
@@ -96,6 +101,7 @@ class Calibration:
         settings: SelectionSettings | None,
         loss: str,
         start: Vector,  # (records,)
+        max_weight_ratio: float | None,
         seed: int,
         device: str,
         facts: object,
@@ -110,6 +116,7 @@ class Calibration:
             settings: of the selection; None keeps every record.
             loss: its name.
             start: weights to begin with.
+            max_weight_ratio: the largest that the refit will allow; None for any.
             seed: of all noise.
             device: "auto", "cpu" or "cuda".
             facts: all that decides the result besides problem, start and device.
@@ -135,6 +142,7 @@ class Calibration:
             settings=settings,
             loss=loss,
             start=start,
+            max_weight_ratio=max_weight_ratio,
             seed=seed,
             journal=Journal(checkpoint, fit=fit, shards=operator.shards),
             diagnosis=diagnosis,
@@ -230,6 +238,7 @@ class Calibration:
             loss=loss_named(self.loss),
             seed=self.seed if seed is None else seed,
             start=start,
+            max_weight_ratio=self.max_weight_ratio,
         )
         stage.name = name
         run(stage, journal=self.journal, tell=self.tell)

@@ -116,6 +116,7 @@ def frontier(
         settings=selecting,
         loss=loss,
         start=problem.design_weights,
+        max_weight_ratio=refitting.max_weight_ratio,
         seed=seed,
         device=device,
         facts=facts,
@@ -130,6 +131,7 @@ def frontier(
         loss=judged,
         seed=seed,
         start=problem.design_weights,
+        max_weight_ratio=refitting.max_weight_ratio,
     )
     points = []
     for size in sizes:

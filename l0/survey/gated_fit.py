@@ -79,8 +79,9 @@ class GatedFitSettings:
         loss: Loss,
         seed: int,
         start: Vector,
+        max_weight_ratio: float | None = None,
     ) -> "GatedFit":
-        """The fit of a problem, at its first epoch."""
+        """The fit of a problem, at its first epoch, no weight beyond a ratio to the design."""
         targets = TargetLoss.of(
             problem, loss, operator.device, leak=self.leak, smoothing=self.smoothing
         )
@@ -92,6 +93,7 @@ class GatedFitSettings:
             settings=self,
             seed=seed,
             start=start,
+            max_weight_ratio=max_weight_ratio,
         )
 
 
@@ -114,6 +116,7 @@ class GatedFit:
         settings: GatedFitSettings,
         seed: int,
         start: Vector,  # (records,)
+        max_weight_ratio: float | None = None,
     ) -> None:
         self.epoch = 0
         self.epochs = settings.epochs
@@ -122,7 +125,7 @@ class GatedFit:
         self._settings = settings
         self._table = NoiseTable(operator.shards, seed=seed)
         self._targets = targets
-        self._pool = Pool(problem, operator, start=start)
+        self._pool = Pool(problem, operator, start=start, max_weight_ratio=max_weight_ratio)
         self._from = self._pool.initial_size
         self._strength = self._pool.strength(settings.penalty, budget)
         self._last = max(1, int(settings.epochs * settings.budget_share))
@@ -164,6 +167,7 @@ class GatedFit:
         pool.operator.each(
             lambda k: shards[k].learn(
                 raised=raised,
+                highest=pool.highest(raised),
                 strength=self._strength,
                 pull=pull / slope if slope > 0 else 0.0,
                 weight_rate=rate,

@@ -62,8 +62,9 @@ class GradualPruningSettings:
         loss: Loss,
         seed: int,  # noqa: ARG002 nothing here is random
         start: Vector,
+        max_weight_ratio: float | None = None,
     ) -> "GradualPruning":
-        """The fit of a problem, at its first epoch."""
+        """The fit of a problem, at its first epoch, no weight beyond a ratio to the design."""
         targets = TargetLoss.of(
             problem, loss, operator.device, leak=self.leak, smoothing=self.smoothing
         )
@@ -74,6 +75,7 @@ class GradualPruningSettings:
             targets=targets,
             settings=self,
             start=start,
+            max_weight_ratio=max_weight_ratio,
         )
 
 
@@ -95,6 +97,7 @@ class GradualPruning:
         targets: TargetLoss,
         settings: GradualPruningSettings,
         start: Vector,  # (records,)
+        max_weight_ratio: float | None = None,
     ) -> None:
         self.epoch = 0
         self.epochs = settings.epochs
@@ -102,7 +105,7 @@ class GradualPruning:
         self._budget = budget
         self._settings = settings
         self._targets = targets
-        self._pool = Pool(problem, operator, start=start)
+        self._pool = Pool(problem, operator, start=start, max_weight_ratio=max_weight_ratio)
         self._last = max(1, int(settings.epochs * settings.budget_share))
         self._strength = self._pool.strength(settings.penalty, budget)
 
@@ -124,7 +127,8 @@ class GradualPruning:
         errors = self._targets.errors(operator.summed(stored))
         prices = operator.folded(self._targets.prices(errors)).float()
         left = float(pool.total(lambda part: shard_sums(part.design)))
-        log_raised = math.log(pool.raised(left))
+        raised = pool.raised(left)
+        log_raised, highest = math.log(raised), pool.highest(raised)
         distances = pool.each(lambda part: part.log_ratios - log_raised)
         record = None
         if recorded:
@@ -136,7 +140,7 @@ class GradualPruning:
                 epoch=self.epoch,
                 epochs=self.epochs,
                 loss=self._targets.value(errors),
-                penalty=self._strength * (divergence + pool.raised(left) * left),
+                penalty=self._strength * (divergence + raised * left),
                 records=pool.size,
                 budget=wanted,
             )
@@ -148,6 +152,7 @@ class GradualPruning:
             worth = part.matrix.adjoint(prices)
             gradient = weights[k] * (worth + self._strength * distances[k])
             part.weight_adam.step(part.log_ratios, gradient, rate)
+            part.log_ratios.clamp_(max=highest)
 
         pool.operator.each(learn)
         self.epoch += 1

@@ -156,7 +156,7 @@ def published_dataset(
                 | provenance.file_digests([Path(variable_dictionary.file)]),
             ),
             settings=Settings(
-                training=training_run.model_dump(),
+                training=training_run.resolved(),
                 targets=target_plan.model_dump() | {"age_from": figures_source.age_from},
                 selection=selection_plan.model_dump() | {"replicates": replicate_plan.model_dump()},
                 reforms=reform_plan.model_dump()

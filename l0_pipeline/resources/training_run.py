@@ -196,6 +196,14 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
             total=self.total,
         )
 
+    def resolved(self) -> dict[str, Any]:
+        """Every setting as the training takes it: where one is null, what the method has for it."""
+        of_method = vars(self.selection())
+        given: dict[str, Any] = self.model_dump()
+        return {
+            name: of_method.get(name) if value is None else value for name, value in given.items()
+        }
+
     def _given(self, settings: type) -> dict[str, Any]:
         """What this run says of a method's settings; what is null is the method's own to say."""
         from dataclasses import fields

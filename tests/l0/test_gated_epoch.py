@@ -11,7 +11,7 @@ from l0.survey import CalibrationProblem, GatedFitSettings
 from l0.survey.losses import loss_named
 from l0.survey.operator import SparseOperator
 
-TEMPERATURE, FOCUS, PENALTY, EXPECTED = 0.7, 2.0, 0.3, 40
+TEMPERATURE, FOCUS, PENALTY, EXPECTED = 0.7, 2.0, 0.3, 60
 
 
 def settings(**options):

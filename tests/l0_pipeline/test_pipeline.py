@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from l0.survey import horvitz_thompson_total
+from l0.survey import GatedFitSettings, horvitz_thompson_total
 from l0_pipeline.io_managers import MatrixIOManager, WholeParquetIOManager, read_matrix
 from l0_pipeline.logic.calibration import fitted_problem
 from l0_pipeline.logic.errors import InputError
@@ -206,7 +206,9 @@ def test_the_manifest_names_the_bytes_that_went_in(built: Build):
     assert quality["figures_declared"] == sum(
         quality[f"targets_{role}"] for role in ("fitted", "held_out", "benchmark", "rejected")
     )
-    assert manifest["settings"]["training"]["budget"] == BUDGET
+    training = manifest["settings"]["training"]
+    assert training["budget"] == BUDGET
+    assert training["epochs"] == GatedFitSettings().epochs
 
 
 def test_every_declared_figure_is_accounted_for(built: Build):

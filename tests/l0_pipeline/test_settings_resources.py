@@ -41,6 +41,17 @@ def test_the_training_runs_defaults_are_the_librarys():
     )
 
 
+@pytest.mark.parametrize("method", ["hard_concrete", "gradual_pruning"])
+def test_what_is_left_to_the_method_is_stated_as_the_method_has_it(method):
+    run = TrainingRun(method=method, gate_rate=0.2)
+    of_method, stated = vars(run.selection()), run.resolved()
+    assert stated.keys() == run.model_dump().keys()
+    for name in ("epochs", "weight_rate", "budget_power"):
+        assert stated[name] == of_method[name] != getattr(run, name)
+    assert stated["gate_rate"] == 0.2
+    assert TrainingRun(epochs=7).resolved()["epochs"] == 7
+
+
 # what is chosen from a list, decides nothing of the course, or belongs to the whole call
 NOT_OF_THE_SELECTION = {
     "budget", "seed", "method", "loss", "total", "max_weight_ratio", "whole_file_penalty",
