@@ -178,7 +178,6 @@ def calibrate(
         settings=selecting,
         loss=loss,
         start=first,
-        max_weight_ratio=None if refitting is None else refitting.max_weight_ratio,
         seed=seed,
         device=device,
         facts=facts,

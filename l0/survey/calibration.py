@@ -60,12 +60,8 @@ class SelectionSettings(Protocol):
         loss: Loss,
         seed: int,
         start: Vector,
-        max_weight_ratio: float | None,
     ) -> SelectingStage:
-        """The fit of a problem, at its first epoch.
-
-        A ratio is the largest that the refit will allow: no record is kept for carrying more.
-        """
+        """The fit of a problem, at its first epoch."""
 
 
 DEFAULT_METHOD = "hard_concrete"
@@ -86,7 +82,6 @@ class Calibration:
     settings: SelectionSettings | None  # None keeps every record
     loss: str
     start: Vector  # (records,)
-    max_weight_ratio: float | None  # that the refit will allow
     seed: int
     journal: Journal
     diagnosis: Diagnosis
@@ -101,7 +96,6 @@ class Calibration:
         settings: SelectionSettings | None,
         loss: str,
         start: Vector,  # (records,)
-        max_weight_ratio: float | None,
         seed: int,
         device: str,
         facts: object,
@@ -116,7 +110,6 @@ class Calibration:
             settings: of the selection; None keeps every record.
             loss: its name.
             start: weights to begin with.
-            max_weight_ratio: the largest that the refit will allow; None for any.
             seed: of all noise.
             device: "auto", "cpu" or "cuda".
             facts: all that decides the result besides problem, start and device.
@@ -142,7 +135,6 @@ class Calibration:
             settings=settings,
             loss=loss,
             start=start,
-            max_weight_ratio=max_weight_ratio,
             seed=seed,
             journal=Journal(checkpoint, fit=fit, shards=operator.shards),
             diagnosis=diagnosis,
@@ -238,7 +230,6 @@ class Calibration:
             loss=loss_named(self.loss),
             seed=self.seed if seed is None else seed,
             start=start,
-            max_weight_ratio=self.max_weight_ratio,
         )
         stage.name = name
         run(stage, journal=self.journal, tell=self.tell)

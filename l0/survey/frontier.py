@@ -116,7 +116,6 @@ def frontier(
         settings=selecting,
         loss=loss,
         start=problem.design_weights,
-        max_weight_ratio=refitting.max_weight_ratio,
         seed=seed,
         device=device,
         facts=facts,
@@ -131,7 +130,6 @@ def frontier(
         loss=judged,
         seed=seed,
         start=problem.design_weights,
-        max_weight_ratio=refitting.max_weight_ratio,
     )
     points = []
     for size in sizes:

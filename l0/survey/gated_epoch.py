@@ -88,7 +88,6 @@ class GatedEpoch:
         self,
         *,
         raised: float,
-        highest: float,
         strength: float,
         pull: float,
         weight_rate: float,
@@ -98,7 +97,6 @@ class GatedEpoch:
 
         Args:
             raised: the factor that raises the design to its total.
-            highest: log-ratio of a weight to the design's.
             strength: of the penalty.
             pull: on all locations, over the slope of the count: what the shift gives way.
             weight_rate: of the step of log-weights.
@@ -107,7 +105,6 @@ class GatedEpoch:
         part = self._part
         price = self._worth.add_(part.log_ratios, alpha=strength).sub_(strength * math.log(raised))
         part.weight_adam.step(part.log_ratios, price.mul_(self._kept), weight_rate)
-        part.log_ratios.clamp_(max=highest)
         gate_gradient = self._gate_gradient.sub_(self._count_slope, alpha=pull)
         part.gate_adam.step(part.locations, gate_gradient, gate_rate)
 

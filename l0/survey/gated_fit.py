@@ -34,7 +34,7 @@ from l0.survey.selected import SMALLEST_GATE, Selection
 from l0.survey.settings import check_settings
 from l0.survey.target_loss import TargetLoss
 
-# records kept in the matrix for each gate that may be open, and beside them for each of the budget
+# of the gates that may be open and of the budget: how many records stay in the matrix
 MARGIN, BESIDE = 1.25, 0.25
 
 
@@ -79,9 +79,8 @@ class GatedFitSettings:
         loss: Loss,
         seed: int,
         start: Vector,
-        max_weight_ratio: float | None = None,
     ) -> "GatedFit":
-        """The fit of a problem, at its first epoch, no weight beyond a ratio to the design."""
+        """The fit of a problem, at its first epoch."""
         targets = TargetLoss.of(
             problem, loss, operator.device, leak=self.leak, smoothing=self.smoothing
         )
@@ -93,7 +92,6 @@ class GatedFitSettings:
             settings=self,
             seed=seed,
             start=start,
-            max_weight_ratio=max_weight_ratio,
         )
 
 
@@ -116,7 +114,6 @@ class GatedFit:
         settings: GatedFitSettings,
         seed: int,
         start: Vector,  # (records,)
-        max_weight_ratio: float | None = None,
     ) -> None:
         self.epoch = 0
         self.epochs = settings.epochs
@@ -125,7 +122,7 @@ class GatedFit:
         self._settings = settings
         self._table = NoiseTable(operator.shards, seed=seed)
         self._targets = targets
-        self._pool = Pool(problem, operator, start=start, max_weight_ratio=max_weight_ratio)
+        self._pool = Pool(problem, operator, start=start)
         self._from = self._pool.initial_size
         self._strength = self._pool.strength(settings.penalty, budget)
         self._last = max(1, int(settings.epochs * settings.budget_share))
@@ -137,7 +134,8 @@ class GatedFit:
         pool, settings = self._pool, self._settings
         temperature, focus = _annealed(settings, self.epoch)
         expected = self._expected()
-        wanted = int(MARGIN * expected + BESIDE * self._budget)
+        # never fewer than are to be open
+        wanted = max(math.ceil(expected), int(MARGIN * expected + BESIDE * self._budget))
         if pool.is_worth_a_cut(wanted):
             pool.keep_best(lambda part: log_odds(part, focus), wanted)
         shards, shift = self._held(focus, expected=expected, temperature=temperature)
@@ -167,7 +165,6 @@ class GatedFit:
         pool.operator.each(
             lambda k: shards[k].learn(
                 raised=raised,
-                highest=pool.highest(raised),
                 strength=self._strength,
                 pull=pull / slope if slope > 0 else 0.0,
                 weight_rate=rate,

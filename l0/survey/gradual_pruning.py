@@ -62,9 +62,8 @@ class GradualPruningSettings:
         loss: Loss,
         seed: int,  # noqa: ARG002 nothing here is random
         start: Vector,
-        max_weight_ratio: float | None = None,
     ) -> "GradualPruning":
-        """The fit of a problem, at its first epoch, no weight beyond a ratio to the design."""
+        """The fit of a problem, at its first epoch."""
         targets = TargetLoss.of(
             problem, loss, operator.device, leak=self.leak, smoothing=self.smoothing
         )
@@ -75,7 +74,6 @@ class GradualPruningSettings:
             targets=targets,
             settings=self,
             start=start,
-            max_weight_ratio=max_weight_ratio,
         )
 
 
@@ -97,7 +95,6 @@ class GradualPruning:
         targets: TargetLoss,
         settings: GradualPruningSettings,
         start: Vector,  # (records,)
-        max_weight_ratio: float | None = None,
     ) -> None:
         self.epoch = 0
         self.epochs = settings.epochs
@@ -105,7 +102,7 @@ class GradualPruning:
         self._budget = budget
         self._settings = settings
         self._targets = targets
-        self._pool = Pool(problem, operator, start=start, max_weight_ratio=max_weight_ratio)
+        self._pool = Pool(problem, operator, start=start)
         self._last = max(1, int(settings.epochs * settings.budget_share))
         self._strength = self._pool.strength(settings.penalty, budget)
 
@@ -127,8 +124,7 @@ class GradualPruning:
         errors = self._targets.errors(operator.summed(stored))
         prices = operator.folded(self._targets.prices(errors)).float()
         left = float(pool.total(lambda part: shard_sums(part.design)))
-        raised = pool.raised(left)
-        log_raised, highest = math.log(raised), pool.highest(raised)
+        log_raised = math.log(pool.raised(left))
         distances = pool.each(lambda part: part.log_ratios - log_raised)
         record = None
         if recorded:
@@ -140,7 +136,7 @@ class GradualPruning:
                 epoch=self.epoch,
                 epochs=self.epochs,
                 loss=self._targets.value(errors),
-                penalty=self._strength * (divergence + raised * left),
+                penalty=self._strength * (divergence + pool.raised(left) * left),
                 records=pool.size,
                 budget=wanted,
             )
@@ -152,7 +148,6 @@ class GradualPruning:
             worth = part.matrix.adjoint(prices)
             gradient = weights[k] * (worth + self._strength * distances[k])
             part.weight_adam.step(part.log_ratios, gradient, rate)
-            part.log_ratios.clamp_(max=highest)
 
         pool.operator.each(learn)
         self.epoch += 1

@@ -61,7 +61,6 @@ class PenalisedFitSettings:
         loss: Loss,
         seed: int,
         start: Vector,
-        max_weight_ratio: float | None = None,  # noqa: ARG002 the classical form has no bounds
     ) -> "PenalisedSelection":
         """The fit of a problem, at its first epoch."""
         targets = TargetLoss.of(problem, loss, operator.device)

@@ -1,6 +1,5 @@
 """The records still in the matrix, shard by shard, with what a fit that selects knows of each."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -69,10 +68,8 @@ class Pool:
         operator: SparseOperator,
         *,
         start: Vector,  # (records,)
-        max_weight_ratio: float | None = None,
     ) -> None:
         """Begin with every record of the operator, at its weight of ``start``."""
-        self._log_bound = math.inf if max_weight_ratio is None else math.log(max_weight_ratio)
         self._whole = operator
         self.operator = operator
         held = operator.records.cpu().numpy()
@@ -109,10 +106,6 @@ class Pool:
     def raised(self, open_design: float) -> float:
         """The factor that raises a design weight that is expected to stay to the design's total."""
         return self._total / open_design
-
-    def highest(self, raised: float) -> float:
-        """The largest log-ratio of a weight to the design's, where that is raised by a factor."""
-        return self._log_bound + math.log(raised)
 
     def strength(self, penalty: float | None, budget: int) -> float:
         """How strongly weights are held near the design while records are chosen.

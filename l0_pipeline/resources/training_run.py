@@ -159,7 +159,7 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
     max_weight_ratio: float | None = Field(
         default=MAX_WEIGHT_RATIO,
         ge=1,
-        description="Largest weight over scaled design weight that the refit allows; none if null.",
+        description="Largest weight over scaled design weight that the refit allows; any if null.",
     )
 
     total: Literal["free", "fixed"] = Field(
@@ -197,7 +197,7 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         )
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting as the training takes it: where one is null, what the method has for it."""
+        """Every setting, those of the selection that are null as its method has them."""
         of_method = vars(self.selection())
         given: dict[str, Any] = self.model_dump()
         return {

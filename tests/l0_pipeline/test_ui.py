@@ -35,8 +35,6 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 START_SECONDS, RUN_SECONDS, PAGE_MS = 90, 150, 30_000
-# what a page shows is tested, not how soon: another worker computes beside it
-expect.set_options(timeout=PAGE_MS)
 
 
 class Server:
@@ -124,6 +122,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         )
         page = context.new_page()
         page.set_default_timeout(PAGE_MS)
+        # what a page shows is tested, not how soon: another worker computes beside it
+        expect.set_options(timeout=PAGE_MS)
         yield page
         context.close()
 
