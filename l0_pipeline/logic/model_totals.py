@@ -26,7 +26,10 @@ from l0_pipeline.logic.tables import (
 
 UNITS = "tax_units"  # the variable that counts tax units
 INCOME = "c00100"
-MAIN = (UNITS, INCOME, "e00200", "c04800", "iitax", "payrolltax", "eitc", "c07220", "c11070")
+MAIN = (
+    *(UNITS, INCOME, "e00200", "qbided", "c04800", "iitax", "payrolltax"),
+    *("eitc", "c07220", "c11070"),
+)
 RESPONSES = names(RESPONSE_COLUMNS)[1:]
 # shares of tax units below which a class ends: tenths, and finer where the taxes are
 FINE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
