@@ -34,7 +34,7 @@ from l0.survey.selected import SMALLEST_GATE, Selection
 from l0.survey.settings import check_settings
 from l0.survey.target_loss import TargetLoss
 
-# of the gates that may be open and of the budget: how many records stay in the matrix
+# records that stay in the matrix: these multiples of the gates that may be open and of the budget
 MARGIN, BESIDE = 1.25, 0.25
 
 

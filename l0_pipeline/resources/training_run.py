@@ -197,12 +197,9 @@ class TrainingRun(dg.ConfigurableResource["TrainingRun"]):
         )
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting, those of the selection that are null as its method has them."""
+        """Every setting; where one is null and the method has a default, that default."""
         of_method = vars(self.selection())
-        given: dict[str, Any] = self.model_dump()
-        return {
-            name: of_method.get(name) if value is None else value for name, value in given.items()
-        }
+        return {name: of_method.get(name, value) for name, value in self.model_dump().items()}
 
     def _given(self, settings: type) -> dict[str, Any]:
         """What this run says of a method's settings; what is null is the method's own to say."""

@@ -8,12 +8,7 @@ import torch
 from toy import QUICK_GATES, QUICK_REFIT, few_carry_all, random_survey
 
 from l0.hard_concrete import open_probability
-from l0.survey import (
-    CalibrationProblem,
-    GatedFitSettings,
-    InputError,
-    calibrate,
-)
+from l0.survey import CalibrationProblem, GatedFitSettings, InputError, calibrate
 from l0.survey.checkpoint import Journal
 from l0.survey.losses import LOSSES, loss_named
 from l0.survey.operator import SparseOperator
