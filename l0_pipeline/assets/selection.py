@@ -68,7 +68,7 @@ def selected_households(
     The best by their gates enter with certainty, given the training run. The others are drawn
     from what is left of each state, each with a known chance. Sizes are exact. Weights are
     refitted on the fitted targets, and held near the survey's own shares of what no target
-    mentions and near what the tax model says of the whole file, class by class.
+    mentions and near what the tax model says of the whole file, in all and class by class.
     """
     from l0.survey.weights import effective_sample_size, weight_ratios
     from l0_pipeline import evidence

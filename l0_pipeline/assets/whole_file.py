@@ -108,7 +108,7 @@ def model_totals(
     tax_outputs: pl.DataFrame,
     tax_responses: pl.DataFrame,
 ) -> dg.MaterializeResult:
-    """What the tax model says of the whole file, by income class, filing status and children.
+    """What the tax model says of the whole file: in all, by income class, status and children.
 
     Totals of incomes, taxes and credits under `whole_file_weights`, and of taxes and credits had
     all amounts of money been a tenth lower or higher. The refit of the kept households holds them

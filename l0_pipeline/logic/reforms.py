@@ -25,42 +25,50 @@ BASELINE = (INCOME, *DRAWN_CREDITS)
 
 @dataclass(frozen=True)
 class Reform:
-    """One parameter of the law of the year, multiplied, raised or set."""
+    """Parameters of the law of the year, multiplied, raised or set, all alike."""
 
     description: str
-    parameter: str  # Tax-Calculator's name
+    parameters: tuple[str, ...]  # Tax-Calculator's names
     change: Literal["times", "plus", "to"]
     number: float
 
     def changed(self, now: np.ndarray) -> np.ndarray:
-        """The parameter's new value, of the shape and the type of the old."""
+        """A parameter's new value, of the shape and the type of the old."""
         new = {"times": now * self.number, "plus": now + self.number, "to": now * 0 + self.number}
         return np.asarray(new[self.change], dtype=now.dtype)
 
 
 # the usual ones, and two that touch few households, 3 and 7 % of tax units: close to linear in
-# totals by income class; then three that hang on what no total holds
+# totals that are held; then four that hang on what no total holds
 REFORMS: Mapping[str, Reform] = {
-    "standard_deduction": Reform("Standard deduction 10 % higher", "STD", "times", 1.1),
-    "top_rate": Reform("Top rate of income tax 1 point lower", "II_rt7", "plus", -0.01),
-    "bottom_rate": Reform("Bottom rate of income tax 1 point higher", "II_rt1", "plus", 0.01),
-    "child_credit": Reform("Child tax credit $3,600 a child", "CTC_c", "to", 3_600),
-    "earned_income_credit": Reform("Earned income credit 20 % higher", "EITC_c", "times", 1.2),
-    "payroll_cap": Reform(
-        "Earnings up to $250,000 under social security tax", "SS_Earnings_c", "to", 250_000
+    "standard_deduction": Reform("Standard deduction 10 % higher", ("STD",), "times", 1.1),
+    "top_rate": Reform("Top rate of income tax 1 point lower", ("II_rt7",), "plus", -0.01),
+    "bottom_rate": Reform("Bottom rate of income tax 1 point higher", ("II_rt1",), "plus", 0.01),
+    "child_credit": Reform("Child tax credit $3,600 a child", ("CTC_c",), "to", 3_600),
+    "earned_income_credit": Reform(
+        "Earned income credit 20 % higher at every income",
+        ("EITC_rt", "EITC_c", "EITC_prt"),
+        "times",
+        1.2,
     ),
-    "investment_income_tax": Reform("Net investment income tax of 5 %", "NIIT_rt", "to", 0.05),
+    "payroll_cap": Reform(
+        "Earnings up to $250,000 under social security tax", ("SS_Earnings_c",), "to", 250_000
+    ),
+    "investment_income_tax": Reform("Net investment income tax of 5 %", ("NIIT_rt",), "to", 0.05),
     "business_income_deduction": Reform(
-        "Deduction of business income halved to 10 %", "PT_qbid_rt", "to", 0.1
+        "Deduction of business income halved to 10 %", ("PT_qbid_rt",), "to", 0.1
+    ),
+    "earned_income_maximum": Reform(
+        "Maximum of the earned income credit 20 % higher", ("EITC_c",), "times", 1.2
     ),
     "state_tax_cap": Reform(
-        "State and local taxes deductible to $20,000", "ID_AllTaxes_c", "times", 2
+        "State and local taxes deductible to $20,000", ("ID_AllTaxes_c",), "times", 2
     ),
     "student_interest": Reform(
-        "No deduction of interest on student loans", "ALD_StudentLoan_hc", "to", 1
+        "No deduction of interest on student loans", ("ALD_StudentLoan_hc",), "to", 1
     ),
     "childless_credit": Reform(
-        "Earned income credit without children from age 19", "EITC_MinEligAge", "to", 19
+        "Earned income credit without children from age 19", ("EITC_MinEligAge",), "to", 19
     ),
 }
 
@@ -108,18 +116,22 @@ class ReformModel:
         """Income and payroll tax of every unit; None is current law."""
         if reform is None:
             return self._calculated()
-        if reform.parameter not in self._known:
+        unknown = [name for name in reform.parameters if name not in self._known]
+        if unknown:
             raise InputError(
-                f"Tax-Calculator has no parameter {reform.parameter!r} ({reform.description}). "
+                f"Tax-Calculator has no parameter {', '.join(unknown)} ({reform.description}). "
                 "Its policy guide lists them; mend the reform."
             )
-        # the value of the one year at hand, as a new `Policy` would have it, in no time
-        now = np.asarray([self._calculator.policy_param(reform.parameter)])
-        self._calculator.policy_param(reform.parameter, reform.changed(now))
+        # the values of the one year at hand, as a new `Policy` would have them, in no time
+        law = self._calculator
+        now = {name: np.asarray([law.policy_param(name)]) for name in reform.parameters}
+        for name, value in now.items():
+            law.policy_param(name, reform.changed(value))
         try:
             return self._calculated()
         finally:
-            self._calculator.policy_param(reform.parameter, now)
+            for name, value in now.items():
+                law.policy_param(name, value)
 
     def array(self, name: str) -> np.ndarray:  # (units,)
         """A result of the last calculation."""

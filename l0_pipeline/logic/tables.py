@@ -298,7 +298,7 @@ WHOLE_FILE_COLUMNS: tuple[Column, ...] = (
 
 MODEL_TOTAL_COLUMNS: tuple[Column, ...] = (
     Column("total_id", pl.String, "identifier", "The total in words"),
-    Column("grouping", pl.String, "name", "By what tax units are grouped"),
+    Column("grouping", pl.String, "name", "By what tax units are grouped; all: one class"),
     Column("agi_above", pl.Float64, DOLLARS, "Adjusted gross income above this; null: no bound"),
     Column("agi_upto", pl.Float64, DOLLARS, "Adjusted gross income up to this; null: no bound"),
     Column("split", pl.String, "name", "Column of tax_units that splits the class; null for none"),

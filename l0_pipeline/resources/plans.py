@@ -125,7 +125,7 @@ class SelectionPlan(dg.ConfigurableResource["SelectionPlan"]):
         ge=0,
         le=10,
         description=(
-            "Loss weight of the tax model's totals of the whole file, class by class, together."
+            "Loss weight of the tax model's totals of the whole file, in all and class by class."
         ),
     )
     seed: int = Field(default=settings.SEED, ge=0, description="Seed of the random draws.")

@@ -79,6 +79,20 @@ def test_rows_give_the_whole_files_totals_back_under_its_weights():
     assert rows.constraints @ WEIGHTS == pytest.approx(rows.values, rel=1e-12)
 
 
+def test_a_total_of_all_incomes_counts_as_ten_of_a_class_of_its_size():
+    table = totals()
+    rows = model_anchors(table, TAX_UNITS, TAX_OUTPUTS, household_ids=IDS)
+    each = table.with_columns(
+        weight=pl.Series(rows.importance), size=pl.col("whole_estimate").abs().sqrt()
+    ).with_columns(share=pl.col("weight") / pl.col("size"))
+    of_all = each.filter(grouping="all")
+    assert of_all["variable"].is_unique().all()
+    assert of_all.select(pl.col("agi_above", "agi_upto").is_null().all()).row(0) == (True, True)
+    assert of_all["share"].to_list() == pytest.approx([10] * len(of_all))
+    of_classes = each.filter(pl.col("grouping") != "all")
+    assert of_classes["share"].to_list() == pytest.approx([1] * len(of_classes))
+
+
 def test_rows_of_some_households_are_those_of_all_without_the_others():
     table = totals()
     some = TAX_UNITS["household_id"].is_in([3, 7, 150])
@@ -94,8 +108,8 @@ def test_rows_of_some_households_are_those_of_all_without_the_others():
 def test_a_survey_without_filing_status_or_children_is_grouped_by_income_alone():
     bare = TAX_UNITS.drop("MARS", "EIC")
     found = model_totals(bare, TAX_OUTPUTS, unit_weights=UNIT_WEIGHTS, minimum_support=1)
-    assert found["grouping"].unique().to_list() == ["income"]
-    assert found.equals(totals().filter(grouping="income"))
+    assert found["grouping"].unique(maintain_order=True).to_list() == ["all", "income"]
+    assert found.equals(totals().filter(pl.col("grouping").is_in(["all", "income"])))
 
 
 def test_no_total_with_enough_units_holds_nothing():
