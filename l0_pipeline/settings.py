@@ -82,7 +82,8 @@ EXPANSION = 0.0
 ANCHORED = ["persons", "income_year"]
 ANCHOR_WEIGHT = 0.2
 # the whole file's answers, of all incomes and class by class; without those of all incomes (.35)
-# the worst of eight reforms errs twice as much, over eight draws, and held-out targets are met alike
+# the worst of eight reforms errs twice as much, over eight draws, and held-out targets are met
+# alike
 MODEL_WEIGHT = 0.8
 # what validation chooses when all households are kept: their weights can do more by themselves
 WHOLE_FILE_PENALTY = 0.01

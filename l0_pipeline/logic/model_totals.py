@@ -1,4 +1,4 @@
-"""What a tax model says of the whole file, in all and class by class: totals that the kept are held near.
+"""What a tax model says of the whole file, in all and by class: totals that the kept are held near.
 
 A model is run on the kept households to learn what it would say of all of them. Published totals
 fix some sums of incomes and taxes, but hardly who has them: by income class, filing status and
