@@ -84,7 +84,7 @@ ANCHOR_WEIGHT = 0.2
 # the whole file's answers, of all incomes and class by class; without those of all incomes (.35)
 # the worst of eight reforms errs twice as much, over eight draws, and held-out targets are met
 # alike
-MODEL_WEIGHT = 0.8
+MODEL_WEIGHT = 0.9
 # what validation chooses when all households are kept: their weights can do more by themselves
 WHOLE_FILE_PENALTY = 0.01
 # no state is thinned to less than half of what the whole file is

@@ -25,10 +25,11 @@ from l0_pipeline.logic.tables import (
     names,
 )
 
-UNITS = "tax_units"  # the variable that counts tax units
+UNITS, PERSONS = COUNTS = ("tax_units", "persons")  # variables that are no result of the model
+DOLLARS_A_COUNT = 10_000  # what one of them matters as much as
 INCOME = "c00100"
 MAIN = (
-    *(UNITS, INCOME, "e00200", "qbided", "c04800", "iitax", "payrolltax"),
+    *(*COUNTS, INCOME, "e00200", "qbided", "c04800", "iitax", "payrolltax"),
     *("eitc", "c07220", "c11070"),
 )
 RESPONSES = names(RESPONSE_COLUMNS)[1:]
@@ -48,7 +49,7 @@ class Grouping:
     importance: float = 1.0  # of its totals, beside others of their size
 
 
-EVERYTHING = (UNITS, *names(TAX_OUTPUT_COLUMNS)[1:], *RESPONSES)
+EVERYTHING = (*COUNTS, *names(TAX_OUTPUT_COLUMNS)[1:], *RESPONSES)
 # a tenfold importance meets totals of all incomes five times as closely, for 4 % of the fit
 GROUPINGS = (
     Grouping("all", (), None, EVERYTHING, importance=10.0),
@@ -75,7 +76,8 @@ def model_totals(
     """One row a grouping, cell and variable; cells that few units carry are left out.
 
     Args:
-        tax_units: ``MARS`` and ``EIC`` of all units; a split whose column is absent is left out.
+        tax_units: ``persons``, ``MARS`` and ``EIC`` of all units; a split whose column is absent
+            is left out.
         tax_outputs: the model's results for the same units, in the same order, ``with_responses``.
         unit_weights: those of the whole file, calibrated.
         minimum_support: fewest units with an amount that is not zero.
@@ -85,12 +87,13 @@ def model_totals(
         ``agi_upto``, null for the highest.
     """
     income = tax_outputs[INCOME].to_numpy()
+    amounts_of = _with_counts(tax_outputs, tax_units)
     found = []
     for grouping in _groupings(tax_units):
         bounds = _quantiles(income, unit_weights, grouping.shares)
         cell, cells = _cells(tax_units, income, bounds=bounds, split=grouping.split)
         for variable in grouping.variables:
-            amounts = _amounts(tax_outputs, variable)
+            amounts = amounts_of[variable].to_numpy()
             sums = np.bincount(cell, weights=amounts * unit_weights, minlength=len(cells))
             carried = np.bincount(cell, weights=amounts != 0, minlength=len(cells))
             found.append(
@@ -115,8 +118,8 @@ def model_anchors(
 ) -> Anchors:
     """The totals as rows over households, in the order of ``totals``.
 
-    Each total counts by the square root of its size, so that counts hardly do beside dollars,
-    times the importance of its grouping.
+    Each total counts by the square root of its size in dollars, a unit or person taken for
+    ``DOLLARS_A_COUNT``, times the importance of its grouping.
 
     Args:
         totals: as ``model_totals`` gives them.
@@ -126,6 +129,7 @@ def model_anchors(
     """
     income = tax_outputs[INCOME].to_numpy()
     household = np.searchsorted(household_ids.to_numpy(), tax_units["household_id"].to_numpy())
+    amounts_of = _with_counts(tax_outputs, tax_units)
     numbered = totals.with_row_index("row")
     # without totals, rows of nothing
     parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
@@ -140,7 +144,7 @@ def model_anchors(
                 of_variable, on=cells.columns, how="left", nulls_equal=True, maintain_order="left"
             )["row"]
             row = numbers.cast(pl.Int64).fill_null(-1).to_numpy()[cell]
-            amounts = _amounts(tax_outputs, str(variable))
+            amounts = amounts_of[str(variable)].to_numpy()
             used = np.flatnonzero((row >= 0) & (amounts != 0))
             parts.append((row[used], household[used], amounts[used]))
     rows, columns, values = (np.concatenate([part[place] for part in parts]) for place in range(3))
@@ -148,6 +152,7 @@ def model_anchors(
     importance = totals["grouping"].replace_strict(
         {grouping.name: grouping.importance for grouping in GROUPINGS}, return_dtype=pl.Float64
     )
+    dollars = np.where(totals["variable"].is_in(COUNTS), DOLLARS_A_COUNT * sizes, sizes)
     return Anchors(
         names=totals["total_id"].to_list(),
         constraints=sp.coo_array(
@@ -155,7 +160,7 @@ def model_anchors(
         ).tocsr(),
         values=totals["whole_estimate"].to_numpy(),
         scales=sizes.to_numpy(),
-        importance=(importance * sizes.sqrt()).to_numpy(),
+        importance=importance.to_numpy() * np.sqrt(dollars),
     )
 
 
@@ -209,10 +214,10 @@ def _quantiles(
     return np.unique(income[order][np.searchsorted(below, shares)])
 
 
-def _amounts(tax_outputs: pl.DataFrame, variable: str) -> np.ndarray:  # (units,)
-    return (
-        np.ones(len(tax_outputs)) if variable == UNITS else tax_outputs[variable].to_numpy()
-    ).astype(np.float64)
+def _with_counts(tax_outputs: pl.DataFrame, tax_units: pl.DataFrame) -> pl.DataFrame:
+    """The model's results with ``COUNTS`` beside them."""
+    persons = tax_units[PERSONS].cast(pl.Float64)
+    return tax_outputs.with_columns(pl.lit(1.0).alias(UNITS), persons.alias(PERSONS))
 
 
 def _in_words() -> pl.Expr:

@@ -303,10 +303,8 @@ MODEL_TOTAL_COLUMNS: tuple[Column, ...] = (
     Column("agi_upto", pl.Float64, DOLLARS, "Adjusted gross income up to this; null: no bound"),
     Column("split", pl.String, "name", "Column of tax_units that splits the class; null for none"),
     Column("value", pl.Int64, "code", "Its value; null for none"),
-    Column(
-        "variable", pl.String, "name", "Column of tax_outputs or tax_responses; tax_units: number"
-    ),
-    Column("whole_estimate", pl.Float64, "dollars or tax units", "Total of the whole file"),
+    Column("variable", pl.String, "name", "Column of tax_outputs or tax_responses, or a number"),
+    Column("whole_estimate", pl.Float64, "dollars or a number", "Total of the whole file"),
     Column("support", pl.Int64, "tax units", "Units of the survey that contribute"),
 )
 

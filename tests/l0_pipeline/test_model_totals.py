@@ -27,6 +27,7 @@ TAX_UNITS = pl.DataFrame(
         "unit_id": range(UNITS_OF_SURVEY),
         "MARS": RNG.integers(1, 5, UNITS_OF_SURVEY),
         "EIC": RNG.integers(0, 4, UNITS_OF_SURVEY),
+        "persons": np.random.default_rng(3).integers(1, 6, UNITS_OF_SURVEY),
     }
 )
 TAX_OUTPUTS = pl.DataFrame(
@@ -39,6 +40,7 @@ TAX_OUTPUTS = pl.DataFrame(
 )
 TAX_OUTPUTS = TAX_OUTPUTS.with_columns(c00100=pl.Series(INCOME))
 WEIGHTS = RNG.uniform(1, 3, len(IDS))
+OF_UNITS = TAX_OUTPUTS.with_columns(TAX_UNITS["persons"], tax_units=1.0)
 UNIT_WEIGHTS = np.repeat(WEIGHTS, 2)
 
 
@@ -50,7 +52,7 @@ def totals(**changed):
 def test_each_grouping_adds_up_to_the_whole_file():
     found = totals().group_by("grouping", "variable").agg(pl.col("whole_estimate").sum())
     for grouping, variable, total in found.rows():
-        values = np.ones(len(INCOME)) if variable == UNITS else TAX_OUTPUTS[variable].to_numpy()
+        values = OF_UNITS[variable].to_numpy()
         assert total == pytest.approx(values @ UNIT_WEIGHTS), (grouping, variable)
     assert set(found.filter(grouping="income and children")["variable"]) == {*MAIN, *RESPONSES}
 
@@ -79,12 +81,12 @@ def test_rows_give_the_whole_files_totals_back_under_its_weights():
     assert rows.constraints @ WEIGHTS == pytest.approx(rows.values, rel=1e-12)
 
 
-def test_a_total_of_all_incomes_counts_as_ten_of_a_class_of_its_size():
+def test_a_total_of_all_incomes_counts_as_ten_of_a_class_and_one_person_as_many_dollars():
     table = totals()
     rows = model_anchors(table, TAX_UNITS, TAX_OUTPUTS, household_ids=IDS)
-    each = table.with_columns(
-        weight=pl.Series(rows.importance), size=pl.col("whole_estimate").abs().sqrt()
-    ).with_columns(share=pl.col("weight") / pl.col("size"))
+    a_count = pl.when(pl.col("variable").is_in(["tax_units", "persons"])).then(10_000).otherwise(1)
+    size = (a_count * pl.col("whole_estimate").abs()).sqrt()
+    each = table.with_columns(share=pl.Series(rows.importance) / size)
     of_all = each.filter(grouping="all")
     assert of_all["variable"].is_unique().all()
     assert of_all.select(pl.col("agi_above", "agi_upto").is_null().all()).row(0) == (True, True)
