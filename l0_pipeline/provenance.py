@@ -83,12 +83,18 @@ def is_current(
     asset: str,
     **settings: dg.ConfigurableResource,  # type: ignore[type-arg]
 ) -> bool:
-    """Whether an asset that a run may lack is there, of these settings and the latest inputs."""
+    """Whether an asset built on demand is there, of these settings and the latest inputs."""
+    if _found(context, asset) is None:
+        context.log.info(
+            f"`{asset}` is not in this release: it is built on demand, and was not built for "
+            f"{context.partition_key}."
+        )
+        return False
     try:
         refuse_stale(context, assets=[asset])
         refuse_changed_settings(context, asset=asset, **settings)
     except InputError as reason:
-        context.log.info(f"`{asset}` is left out: {reason}")
+        context.log.info(f"`{asset}` is not in this release: {reason}")
         return False
     return True
 
@@ -127,20 +133,24 @@ def file_digests(files: Iterable[Path]) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _latest(context: dg.AssetExecutionContext, asset: str) -> dg.EventLogRecord:
-    found = context.instance.fetch_materializations(
+def _found(context: dg.AssetExecutionContext, asset: str) -> dg.EventLogRecord | None:
+    records = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(
             asset_key=dg.AssetKey(asset), asset_partitions=[context.partition_key]
         ),
         limit=1,
     ).records
-    if not found:
+    return records[0] if records else None
+
+
+def _latest(context: dg.AssetExecutionContext, asset: str) -> dg.EventLogRecord:
+    record = _found(context, asset)
+    if record is None:
         raise InputError(
             f"Nothing is recorded of `{asset}` for {context.partition_key} in this Dagster "
             "instance, so the release could not say what it was made from. Set DAGSTER_HOME to "
             "the instance that built it, or materialize the whole graph in one run."
         )
-    record: dg.EventLogRecord = found[0]
     return record
 
 
