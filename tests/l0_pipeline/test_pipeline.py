@@ -39,7 +39,7 @@ from l0_pipeline.resources.release_store import ReleaseStore
 from l0_pipeline.resources.training_run import TrainingRun
 from l0_pipeline.resources.variables import VariableDictionary
 from l0_pipeline.resources.warehouse import Warehouse, WarehouseTableIOManager
-from l0_pipeline.settings import PROJECT_DIR
+from l0_pipeline.settings import GATE_SHARE, PROJECT_DIR
 from tests.conftest import BUDGET, HOUSEHOLDS, REFORM_ERROR, REFORMS, YEAR, Build
 
 pytestmark = pytest.mark.xdist_group("build")
@@ -67,10 +67,9 @@ def test_one_command_publishes_a_release_that_sha256sum_verifies(built: Build):
 
 def test_the_release_keeps_exactly_the_budget_by_both_ways(built: Build):
     households = pl.read_parquet(_latest(built) / "households.parquet")
-    assert dict(households.group_by("kind").len().rows()) == {
-        "l0": round(0.8 * BUDGET),
-        "random": BUDGET - round(0.8 * BUDGET),
-    }
+    by_gates = round(GATE_SHARE * BUDGET)
+    kinds = dict(households.group_by("kind").len().rows())
+    assert kinds == {"l0": by_gates, "random": BUDGET - by_gates}
     assert households["household_id"].n_unique() == BUDGET
 
 
