@@ -24,7 +24,7 @@ from taxcalc import decorators
 from l0.survey import calibrate
 from l0_pipeline.logic.hybrid import draw_hybrid, refit_hybrid
 from l0_pipeline.logic.reform_study import File, compare_reforms
-from l0_pipeline.logic.reforms import REFORMS, tax_changes
+from l0_pipeline.logic.reforms import NEARLY_LINEAR, REFORMS, tax_changes
 from l0_pipeline.logic.tax_model import age_tax_units
 from l0_pipeline.resources.model_cost import model_cost
 from l0_pipeline.resources.plans import SelectionPlan
@@ -34,7 +34,6 @@ from l0_pipeline.settings import DEFAULT_YEAR
 SHARES = (0.01, 0.03, 0.08, 0.10, 0.18)
 INCOMES_OF = 2014
 TIMED = 5
-NEARLY_LINEAR = list(REFORMS)[:8]  # in totals that the refit holds
 
 
 @dataclass(frozen=True)

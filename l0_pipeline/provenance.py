@@ -94,7 +94,7 @@ def is_current(
         refuse_stale(context, assets=[asset])
         refuse_changed_settings(context, asset=asset, **settings)
     except InputError as reason:
-        context.log.info(f"`{asset}` is not in this release: {reason}")
+        context.log.warning(f"`{asset}` is not in this release: {reason}")
         return False
     return True
 

@@ -170,8 +170,9 @@ def aged_tax_units(
             description=(
                 "What reforms change, on the whole file and on the kept households alone.\n\n"
                 "The whole file has all households, calibrated with none left out; the sparse one "
-                "is what will be published. Tax-Calculator is run on both. None of these reforms "
-                "is among what the kept households were fitted to."
+                "is what will be published. Tax-Calculator is run on both. None of the pipeline's "
+                "own reforms is among what the kept households were fitted to or held near, and "
+                "none is a multiple of it."
             ),
         ),
         "reform_groups": dg.AssetOut(
@@ -265,7 +266,7 @@ def study_reforms(
             "largest_error": _told_number(_largest(table, "error")),
             "largest_decile_error": _told_number(_largest(table, "largest_decile_error")),
             "reforms": evidence.table(table),
-            "effects": evidence.plot(plots.reform_effects(table)),
+            "errors": evidence.plot(plots.reform_errors(table)),
             provenance.MADE_WITH: made_with,
         },
         check_results=checks.told(

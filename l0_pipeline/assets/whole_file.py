@@ -112,8 +112,9 @@ def model_totals(
 
     Totals of incomes, taxes and credits under `whole_file_weights`, and of taxes and credits had
     all amounts of money been a tenth lower or higher. The refit of the kept households holds them
-    softly, so that a model answers a reform alike on both. No reform is among them:
-    `reform_study` judges the kept households by reforms that were not fitted.
+    (`selection_plan.model_weight`), so that a model answers a reform alike on both; where the
+    whole file misses a published total, so do the kept. No reform is among them: `reform_study`
+    judges the kept households by reforms that were not fitted.
     """
     from l0_pipeline import evidence
     from l0_pipeline.logic.model_totals import model_totals as totals_of

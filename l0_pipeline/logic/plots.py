@@ -446,21 +446,23 @@ def carriers(reasons: pl.DataFrame) -> Figure:
     return figure
 
 
-def reform_effects(study: pl.DataFrame) -> Figure:
-    """The effect of each reform on the whole file and on the release, with the difference."""
-    numbers = study.with_columns(
-        pl.Series("name", [_reform(*row) for row in study["reform", "error"].rows()], pl.String),
-        sparse=pl.col("effect_sparse") / 1e9,
-        whole=pl.col("effect_whole") / 1e9,
+def reform_errors(study: pl.DataFrame) -> Figure:
+    """The error of each reform's effect on the release, with two standard errors to each side."""
+    shown = study.reverse()
+    figure = Figure(figsize=(WIDTH, 0.26 * len(shown) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    place = np.arange(len(shown))
+    error, spread = (
+        shown[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in ("error", "standard_error")
     )
-    figure = dots(
-        numbers,
-        names="name",
-        values={"sparse": "release", "whole": "whole file"},
-        xlabel="change of tax, billions of dollars a year",
-        percent=False,
-    )
-    figure.axes[0].axvline(0, color=GREY, linewidth=0.8)
+    axes.errorbar(error, place, xerr=2 * spread, fmt="o", color=BLUE, ecolor=GREY, capsize=2)
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    axes.set_yticks(place, [_verbatim(name) for name in shown["reform"]], fontsize=8)
+    axes.set_xlabel("error of the effect, and two standard errors")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.margins(y=0.04)
+    axes.grid(axis="y", linewidth=0.3)
     return figure
 
 
@@ -538,10 +540,6 @@ def _ink(face: tuple[float, ...]) -> str:
     linear = (np.array(face[:3]) + 0.055) / 1.055
     luminance = float(np.array([0.2126, 0.7152, 0.0722]) @ linear**2.4)
     return "white" if luminance < 0.18 else "black"
-
-
-def _reform(name: str, error: float | None) -> str:
-    return name if error is None else f"{name} ({100 * error:+.1f} %)"
 
 
 def _verbatim(name: object) -> str:

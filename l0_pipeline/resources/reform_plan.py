@@ -10,14 +10,14 @@ from l0_pipeline.logic.reforms import BASELINE, REFORMS, Reform
 
 
 class OwnReform(dg.Config):
-    """A reform of the user's: parameters of Tax-Calculator, changed."""
+    """A reform of the user's: a parameter of Tax-Calculator, changed."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$", description="A name for its column.")
     description: str = Field(min_length=1, description="What it changes, in words.")
-    parameters: list[str] = Field(
-        min_length=1, description="Tax-Calculator's names of the parameters, such as II_rt1."
+    parameter: str = Field(
+        min_length=1, description="Tax-Calculator's name of the parameter, such as II_rt1."
     )
-    change: Literal["times", "plus", "to"] = Field(description="What is done with their values.")
+    change: Literal["times", "plus", "to"] = Field(description="What is done with its value.")
     number: float = Field(description="By how much, or to what.")
 
 
@@ -44,9 +44,7 @@ class ReformPlan(dg.ConfigurableResource["ReformPlan"]):
                 "under a name of their own."
             )
         own = {
-            reform.name: Reform(
-                reform.description, tuple(reform.parameters), reform.change, reform.number
-            )
+            reform.name: Reform(reform.description, reform.parameter, reform.change, reform.number)
             for reform in self.own
         }
         return {name: REFORMS[name] for name in self.reforms} | own

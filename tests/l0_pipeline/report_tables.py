@@ -104,7 +104,7 @@ def compared() -> dict[str, pl.DataFrame]:
     fit = _target_fit()
     before = fit["released_error"].to_numpy() * random.lognormal(0, 0.5, len(fit))
     targets = fit.select(
-        "target_id", "family", "variable", "geography", "condition",
+        "target_id", "family", "variable", "geography", "condition", "unit",
         role_before="role", role_now="role", error_before=pl.Series(before),
         error_now="released_error",
     )  # fmt: skip

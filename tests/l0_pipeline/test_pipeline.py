@@ -288,13 +288,13 @@ def test_a_study_compares_mixes_with_gates_alone_and_supports_the_fewest_gates(b
     _run(
         built,
         "selection_study",
-        study_plan=StudyPlan(gate_shares=[0.8], most_error=1.5, most_distortion=1.0),
+        study_plan=StudyPlan(gate_shares=[GATE_SHARE], most_error=1.5, most_distortion=1.0),
         replicate_plan=ReplicatePlan(replicates=2),
         training_run=TrainingRun(budget=BUDGET, refit_epochs=60),
     )
     study = pl.read_parquet(_table_of(built, "selection_study"))
     assert study.select("gate_share", "anchored").rows() == [
-        (share, held) for share in (0.8, 1.0) for held in (False, True)
+        (share, held) for share in (GATE_SHARE, 1.0) for held in (False, True)
     ]
     (alone,) = study.filter(gate_share=1.0, anchored=False).to_dicts()
     assert alone["error_ratio"] == alone["distortion_ratio"] == alone["effective_ratio"] == 1.0
@@ -302,7 +302,7 @@ def test_a_study_compares_mixes_with_gates_alone_and_supports_the_fewest_gates(b
     for row in study.filter(pl.col("gate_share") < 1).to_dicts():
         assert row["error_ratio"] == row["held_out_error"] / alone["held_out_error"]
         assert row["standard_error"] > 0
-    distorted = {row["anchored"]: row for row in study.filter(gate_share=0.8).to_dicts()}
+    distorted = {row["anchored"]: row for row in study.filter(gate_share=GATE_SHARE).to_dicts()}
     assert distorted[True]["distortion"] < distorted[False]["distortion"]
     supported = study.filter("supported")
     assert (supported["error_ratio"] <= 1.5).all()

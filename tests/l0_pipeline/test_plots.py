@@ -151,8 +151,8 @@ PLOTS: dict[str, Callable[[], Figure]] = {
                       "held_out_median": [0.2, None]})
     ),
     "carriers": lambda: plots.carriers(_RELEASE["household_reasons"]),
-    "reforms": lambda: plots.reform_effects(REFORMS),
-    "reforms, one without effect": lambda: plots.reform_effects(
+    "reforms": lambda: plots.reform_errors(REFORMS),
+    "reforms, one without effect": lambda: plots.reform_errors(
         REFORMS.head(1).with_columns(error=pl.lit(None, pl.Float64), effect_whole=pl.lit(0.0))
     ),
     "reform by decile": lambda: plots.reform_deciles(GROUPS, reform=report_tables.REFORMS[0]),

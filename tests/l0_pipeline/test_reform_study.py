@@ -9,9 +9,9 @@ from l0_pipeline.logic.reforms import Reform
 from l0_pipeline.logic.tables import REFORM_COLUMNS, REFORM_GROUP_COLUMNS
 
 REFORMS = {
-    "flat": Reform("everybody pays ten dollars more", ("X",), "plus", 10),
-    "rich": Reform("the richest gain", ("X",), "plus", 1),
-    "nothing": Reform("no change", ("X",), "plus", 0),
+    "flat": Reform("everybody pays ten dollars more", "X", "plus", 10),
+    "rich": Reform("the richest gain", "X", "plus", 1),
+    "nothing": Reform("no change", "X", "plus", 0),
 }
 INCOME = np.arange(20.0) * 1_000
 CHANGES = pl.DataFrame(

@@ -335,6 +335,9 @@ def test_conditions_are_said_in_words(clauses: str, said: str):
         (words.target("wages", "US", ""), "wages, United States"),
         (words.target("wages", "06", "age >= 65"), "wages, California, age 65 or more"),
         (words.target("wages", "OA", None), "wages, OA"),
+        (words.target("wages", "OA", None, "dollars"), "wages, OA"),
+        (words.target("wages", "OA", None, "returns"), "number with wages, OA"),
+        (words.target("returns", "OA", None, "returns"), "returns, OA"),
     ],
 )
 def test_numbers_are_said_in_words(said: str, wanted: str):

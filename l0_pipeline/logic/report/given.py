@@ -51,8 +51,8 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
         "fitted_median_now", "held_out_median_before", "held_out_median_now",
     ),
     "comparison_targets": (
-        "target_id", "variable", "geography", "condition", "role_now", "error_before",
-        "error_now",
+        "target_id", "variable", "geography", "condition", "unit", "role_now",
+        "error_before", "error_now",
     ),
     "comparison_drift": ("total", "before", "now"),
     "household_reasons": (

@@ -101,9 +101,10 @@ def plain(name: object) -> str:
     return text(name).replace("_", " ")
 
 
-def target(variable: object, geography: object, condition: object) -> str:
-    """What a target measures, where, and of whom."""
-    parts = [plain(variable), area_name(geography)]
+def target(variable: object, geography: object, condition: object, unit: object = None) -> str:
+    """What a target measures, where, and of whom; returns that have an amount are counted."""
+    counted = "number with " if unit == "returns" and variable != "returns" else ""
+    parts = [counted + plain(variable), area_name(geography)]
     if condition:
         parts.append(conditions(str(condition)))
     return ", ".join(parts)

@@ -102,7 +102,10 @@ def _targets(targets: pl.DataFrame) -> tuple[Plate | Table | Missing, ...]:
     better, worse = (int(both.select((sign * size > 0).sum()).item()) for sign in (-1, 1))
     named = both.with_columns(
         target=pl.Series(
-            [words.target(*row) for row in both["variable", "geography", "condition"].rows()]
+            [
+                words.target(*row)
+                for row in both["variable", "geography", "condition", "unit"].rows()
+            ]
         )
     )
     figure = Plate(
@@ -113,7 +116,8 @@ def _targets(targets: pl.DataFrame) -> tuple[Plate | Table | Missing, ...]:
                 f"fell, that of {words.count(worse)} rose.",
             ),
         ),
-        caption="Absolute error of each target in the previous release and in this one: below the "
+        caption=f"Absolute error, in the previous release and in this one, of the "
+        f"{words.count(len(both))} targets that moved by more than the points allowed: below the "
         "line it fell. Errors below .001 % and above 3,000 % lie on the edges.",
         tables=("comparison_targets",),
     )

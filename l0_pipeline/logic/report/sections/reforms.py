@@ -37,7 +37,7 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
     blocks: Blocks = (
         (build_first("reform_study", year=heading.year, said="No reform was simulated."),)
         if study is None
-        else (_effects(study), _numbers(study), _spread(study))
+        else (_errors(study), _numbers(study), _spread(study))
     )
     if groups is not None:
         blocks += _by_group(groups)
@@ -50,28 +50,34 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
             "What the file is for: a reform simulated on the released households should cost what "
             "it costs on all households of the survey, each weighted to reproduce the same "
             "totals. Effects are changes of income tax plus payroll tax in one year; an error is "
-            "the effect on the release over the effect on the whole file, less one. None of these "
-            "reforms was fitted, but totals of the tax model on the whole file by income class, "
-            "filing status and children were held, and its answers at incomes a tenth lower and "
-            "higher (model_totals): reforms nearly linear in them are answered alike, others less."
+            "the effect on the release over the effect on the whole file, less one: it tells of "
+            "the thinning, not of how far the whole file itself is from the truth. No reform was "
+            "fitted, but the weights are held near what the tax model says of the whole file: its "
+            "results over all incomes and by income class, filing status and children, and at "
+            "incomes a tenth lower and higher (model_totals). Reforms nearly linear in these are "
+            "answered alike, others less."
         ),
         blocks=blocks,
     )
 
 
-def _effects(study: pl.DataFrame) -> Plate:
+def _error(value: object) -> str:
+    """A signed error in percent, two decimals."""
+    return percent(value, signed=True)
+
+
+def _errors(study: pl.DataFrame) -> Plate:
     worst = study.sort(pl.col("error").abs(), descending=True, nulls_last=True).row(0, named=True)
     told = "; ".join(
-        f"{row['reform']}: {signed_dollars(row['effect_whole'])} on the whole file, "
-        f"{signed_dollars(row['effect_sparse'])} on the release"
+        f"{row['reform']}: {_error(row['error'])} of {signed_dollars(row['effect_whole'])}"
         for row in study.iter_rows(named=True)
     )
     return Plate(
-        pictures=(picture(plots.reform_effects(study), f"Dots by reform. {told}."),),
+        pictures=(picture(plots.reform_errors(study), f"Dots by reform. {told}."),),
         caption=(
-            f"Effect of each reform on the release (dot) and on the whole file (square), the error "
-            f"in brackets. The largest error is {signed_percent(worst['error'])}: "
-            f"{worst['reform']}."
+            "Error of each reform's effect on the release, the whole file's taken as right, with "
+            "two standard errors of drawing the random part to each side. The largest is "
+            f"{_error(worst['error'])}: {worst['reform']}."
         ),
         tables=("reform_study",),
     )
@@ -86,7 +92,7 @@ def _numbers(study: pl.DataFrame) -> Table:
             Shown("units_affected_share", "Tax units affected", percent),
             Shown("effect_whole", "Whole file", signed_dollars),
             Shown("effect_sparse", "Release", signed_dollars),
-            Shown("error", "Error", signed_percent),
+            Shown("error", "Error", _error),
             Shown("standard_error", "Standard error", percent),
         ],
         caption=(
@@ -164,7 +170,7 @@ def _state_map(states: pl.DataFrame) -> Plate:
             picture(
                 plots.tile_map(
                     dict(worst.select("group", "size").rows()),
-                    title="Largest error of any reform, share of its whole effect",
+                    title="Largest error of any reform, share of its effect in the nation",
                     percent=True,
                 ),
                 f"Map of 51 tiles. The largest is {area_name(first['group'])} with "
