@@ -5,13 +5,14 @@ UI and the data dictionary of a release.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import polars as pl
 
-from l0_pipeline.logic.microdata.columns import Column
+from l0_pipeline.logic.microdata.columns import DOLLARS_THEN, Column
 from l0_pipeline.logic.tax_model import FILING_THRESHOLD, OTHER_INCOMES, RESPONDING
 
-DOLLARS = "dollars a year"
+DOLLARS = "dollars of the target year"
 WEIGHT = "households"
 
 _TARGET_ID = Column("target_id", pl.String, "identifier", "Published figure in data/figures")
@@ -387,8 +388,12 @@ UNTARGETED_COLUMNS: tuple[Column, ...] = (
 
 
 def aged_unit_columns(tax_unit_columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns of ``tax_units`` and the weight."""
-    return (*tax_unit_columns, Column("weight", pl.Float64, WEIGHT, "Weight of its household"))
+    """The columns of ``tax_units``, in dollars of the target year, and the weight."""
+    aged = (
+        replace(column, unit=DOLLARS) if column.unit == DOLLARS_THEN else column
+        for column in tax_unit_columns
+    )
+    return (*aged, Column("weight", pl.Float64, WEIGHT, "Weight of its household"))
 
 
 def reform_outcome_columns(reforms: Iterable[str]) -> tuple[Column, ...]:
@@ -488,9 +493,7 @@ STUDY_COLUMNS: tuple[Column, ...] = (
 
 _REFORM = Column("reform", pl.String, "name", "The reform")
 _EFFECTS = tuple(
-    Column(
-        f"effect_{file}", pl.Float64, "dollars a year", f"Change of income and payroll tax, {of}"
-    )
+    Column(f"effect_{file}", pl.Float64, DOLLARS, f"Change of income and payroll tax, {of}")
     for file, of in {"whole": "whole file", "sparse": "sparse file"}.items()
 )
 

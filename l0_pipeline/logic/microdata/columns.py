@@ -16,6 +16,8 @@ STATE_FIPS: tuple[int, ...] = tuple(sorted(set(range(1, 57)) - {3, 7, 14, 43, 52
 # household_id = income year x this + the survey's household number, so years never collide
 HOUSEHOLD_ID_YEAR_FACTOR = 1_000_000
 
+DOLLARS_THEN = "dollars of the income year"  # of the survey's records, before they are aged
+
 
 @dataclass(frozen=True)
 class Column:
@@ -43,7 +45,7 @@ def _code(name: str, description: str, unit: str = "code") -> Column:
 
 
 def _money(name: str, description: str) -> Column:
-    return Column(name, pl.Float64, "dollars a year", description)
+    return Column(name, pl.Float64, DOLLARS_THEN, description)
 
 
 _HOUSEHOLD_ID = _code(

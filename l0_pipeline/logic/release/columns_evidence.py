@@ -10,6 +10,7 @@ from l0_pipeline.logic.microdata.columns import Column
 from l0_pipeline.logic.tables import (
     CALIBRATED_WEIGHT_COLUMNS,
     DECLARED_TARGET_COLUMNS,
+    DOLLARS,
     FIGURE_COLUMNS,
     SELECTED_COLUMNS,
     TARGET_FIT_COLUMNS,
@@ -33,7 +34,7 @@ PUBLISHED_TARGET_COLUMNS: tuple[Column, ...] = (
     Column(
         "amount_a_person",
         pl.Float64,
-        "dollars a year",
+        DOLLARS,
         "What one person covered is in tax_outputs, where persons are counted by an amount",
     ),
 )
@@ -176,7 +177,7 @@ DRIFT_COLUMNS: tuple[Column, ...] = (
     Column("total", pl.String, "name", "What is added up, by the released weights"),
     Column("table", pl.String, "name", "Table that it is added up from"),
     Column("microdata_column", pl.String, "name", "Column of it; empty where rows are counted"),
-    Column("unit", pl.String, "name", f"{WEIGHT}, persons, tax units or dollars a year"),
+    Column("unit", pl.String, "name", f"{WEIGHT}, persons, tax units or dollars of a year"),
     Column("before", pl.Float64, "see unit", "Total of the earlier release; null: no such column"),
     Column("now", pl.Float64, "see unit", "Total of the later release; null: no such column"),
     Column(

@@ -10,7 +10,7 @@ import polars as pl
 
 from l0_pipeline.logic import fit
 from l0_pipeline.logic.errors import InputError
-from l0_pipeline.logic.microdata.columns import BENEFIT_COLUMNS
+from l0_pipeline.logic.microdata.columns import BENEFIT_COLUMNS, DOLLARS_THEN
 from l0_pipeline.logic.release.columns_evidence import (
     COMPARISON_COLUMNS,
     DRIFT_COLUMNS,
@@ -32,7 +32,7 @@ TOTALS: tuple[tuple[str, str, str, str], ...] = (
     ("adjusted gross income", "tax_outputs", "c00100", DOLLARS),
     ("wages", "tax_outputs", "e00200", DOLLARS),
     ("individual income tax", "tax_outputs", "iitax", DOLLARS),
-    *((column.name, "households", column.name, DOLLARS) for column in BENEFIT_COLUMNS),
+    *((column.name, "households", column.name, DOLLARS_THEN) for column in BENEFIT_COLUMNS),
 )
 
 
