@@ -283,6 +283,25 @@ def test_shares_of_groups_add_up_and_no_group_is_more_effective_than_it_is_large
     assert (table["effective_sample_size"] <= table["households"] + 1e-9).all()
 
 
+def test_who_carries_an_amount_is_told_for_the_nation_and_for_the_state_where_it_is_most():
+    households = pl.DataFrame(
+        {"household_id": [1, 2, 3, 4], "state_fips": [6, 6, 48, 48], "weight": [1.0, 2.0, 1.0, 1.0]}
+    )
+    outputs = pl.DataFrame(
+        {
+            "household_id": [1, 2, 2, 3, 4],
+            "c00100": [10.0, 10.0, 20.0, -40.0, 0.0],  # 10, 60, 40 and 0 as they weigh
+            "iitax": [0.0] * 5,
+        }
+    )
+    (row,) = concentration.carried(households, outputs).to_dicts()
+    assert row == {
+        "amount": "Adjusted gross income", "largest": pytest.approx(60 / 110),
+        "ten_largest": pytest.approx(1.0), "half": 1, "largest_in_state": pytest.approx(1.0),
+        "state": 48,
+    }  # fmt: skip
+
+
 def test_a_household_on_the_bound_of_a_class_belongs_to_the_class_above():
     households = pl.DataFrame({"household_id": [1, 2, 3, 4], "weight": [1.0] * 4})
     outputs = pl.DataFrame(

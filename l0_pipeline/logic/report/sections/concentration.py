@@ -19,6 +19,13 @@ CLASSES = {
     500_000: "200,000 to under 500,000", 1_000_000: "500,000 to under 1 million",
 }  # fmt: skip
 HIGHEST = "1 million or more"
+# of tax_outputs; those that a release has are shown
+AMOUNTS = {
+    "c00100": "Adjusted gross income", "e00200": "Wages and salaries",
+    "e00300": "Taxable interest", "e00600": "Ordinary dividends",
+    "e01100": "Capital gain distributions", "e00900": "Business income",
+    "iitax": "Income tax after credits",
+}  # fmt: skip
 NUMBERS = (
     Shown("households", "Households kept", count),
     Shown("share_households", "Share of households", percent),
@@ -47,8 +54,9 @@ def section(tables: Mapping[str, pl.DataFrame], _: ReportHeading) -> Section:
         title="Concentration by state and by income",
         lead=(
             "A group that hangs on few households, or on one with a large share of the group's "
-            "weight, gives uncertain numbers. Effective sample size is how many equally weighted "
-            "households of the group would be as precise."
+            "weight, gives uncertain numbers, and so does an amount that few households carry. "
+            "Effective sample size is how many equally weighted households of the group would be "
+            "as precise."
         ),
         blocks=(
             Plate(
@@ -81,6 +89,20 @@ def section(tables: Mapping[str, pl.DataFrame], _: ReportHeading) -> Section:
                 tables=("households", "tax_outputs"),
             ),
             table(
+                carried(tables["households"], tables["tax_outputs"]),
+                [
+                    Shown("amount", "Amount"),
+                    Shown("largest", "Largest household", percent),
+                    Shown("ten_largest", "Ten largest", percent),
+                    Shown("half", "Households that carry half", count),
+                    Shown("largest_in_state", "Largest household in its state", percent),
+                    Shown("state", "State where that is most", area_name),
+                ],
+                caption="Who carries the amounts: shares of weight times amount, without its sign, "
+                "at the target year",
+                tables=("households", "tax_outputs"),
+            ),
+            table(
                 by_class,
                 [Shown("group", "Household income, dollars"), *NUMBERS],
                 caption="Concentration by household income",
@@ -106,6 +128,41 @@ def spread(grouped: pl.DataFrame) -> pl.DataFrame:
         effective_sample_size=weight.sum() ** 2 / (weight**2).sum(),
         largest_share=weight.max() / weight.sum(),
     )
+
+
+def carried(households: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.DataFrame:
+    """How much of each of ``AMOUNTS`` single households carry, one row an amount with any."""
+    used = [name for name in AMOUNTS if name in tax_outputs.columns]
+    summed = tax_outputs.group_by("household_id").agg(pl.col(used).sum())
+    of_households = households.select("household_id", "state_fips", "weight").join(
+        summed, on="household_id"
+    )
+    rows = []
+    for name in used:
+        parts = of_households.select(
+            "state_fips", part=(pl.col(name) * pl.col("weight")).abs()
+        ).sort("part", "state_fips", descending=True)
+        total = parts["part"].sum()
+        if not total:
+            continue
+        cumulated = (parts["part"] / total).cum_sum()
+        by_state = (
+            parts.group_by("state_fips")
+            .agg(share=pl.col("part").max() / pl.col("part").sum())
+            .fill_nan(0.0)
+            .sort("share", "state_fips", descending=[True, False])
+        )
+        rows.append(
+            {
+                "amount": AMOUNTS[name],
+                "largest": cumulated[0],
+                "ten_largest": cumulated[min(10, len(parts)) - 1],
+                "half": int((cumulated < 0.5).sum()) + 1,
+                "largest_in_state": by_state["share"][0],
+                "state": by_state["state_fips"][0],
+            }
+        )
+    return pl.DataFrame(rows)
 
 
 def income_classes(households: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.DataFrame:
