@@ -71,10 +71,10 @@ def section(tables: Mapping[str, pl.DataFrame], heading: ReportHeading) -> Secti
                 methods,
                 [
                     Shown("weights", "Households and weights"),
-                    Shown("fitted_median", "Fitted: median error", percent),
-                    Shown("fitted_close", "Fitted: within 10 %", percent),
                     Shown("held_out_median", "Held out: median error", percent),
                     Shown("held_out_close", "Held out: within 10 %", percent),
+                    Shown("fitted_median", "Fitted: median error", percent),
+                    Shown("fitted_close", "Fitted: within 10 %", percent),
                 ],
                 caption="The released weights beside three others",
                 tables=("target_fit",),

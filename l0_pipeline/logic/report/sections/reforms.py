@@ -88,12 +88,12 @@ def _numbers(study: pl.DataFrame) -> Table:
         study,
         [
             Shown("reform", "Reform"),
-            Shown("description", "What changes"),
-            Shown("units_affected_share", "Tax units affected", percent),
-            Shown("effect_whole", "Whole file", signed_dollars),
-            Shown("effect_sparse", "Release", signed_dollars),
             Shown("error", "Error", _error),
             Shown("standard_error", "Standard error", percent),
+            Shown("effect_whole", "Whole file", signed_dollars),
+            Shown("effect_sparse", "Release", signed_dollars),
+            Shown("units_affected_share", "Tax units affected", percent),
+            Shown("description", "What changes"),
         ],
         caption=(
             "Reforms in numbers. Affected units are a share of tax units, standard errors a share "
