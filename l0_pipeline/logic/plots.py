@@ -225,23 +225,16 @@ def dots(
     values: Mapping[str, str],
     xlabel: str,
     title: str = "",
-    percent: bool = True,
 ) -> Figure:
-    """Up to two numbers of each name side by side, as a dot and an open square."""
+    """Up to two shares of each name side by side, as a dot and an open square."""
     shown = table.reverse()
-    figure = Figure(figsize=(WIDTH, 0.26 * len(shown) + 1.6), layout="constrained")
-    axes = figure.subplots()
-    place = np.arange(len(shown))
+    figure, axes, place = _by_name(shown[names], xlabel=xlabel)
     marks = (("o", BLUE, BLUE), ("s", ORANGE, "none"))
     for (column, label), (marker, color, fill) in zip(values.items(), marks, strict=False):
         axes.plot(shown[column], place, marker, color=color, mfc=fill, label=label, clip_on=False)
-    axes.set_yticks(place, [_verbatim(name) for name in shown[names]], fontsize=8)
-    axes.set(xlabel=xlabel, title=title)
-    if percent:
-        axes.set_xlim(0, None)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_title(title)
+    axes.set_xlim(0, None)
     axes.margins(y=0.02)
-    axes.grid(axis="y", linewidth=0.3)
     _legend_below(figure, axes, columns=2)
     return figure
 
@@ -449,20 +442,16 @@ def carriers(reasons: pl.DataFrame) -> Figure:
 def reform_errors(study: pl.DataFrame) -> Figure:
     """The error of each reform's effect on the release, with two standard errors to each side."""
     shown = study.reverse()
-    figure = Figure(figsize=(WIDTH, 0.26 * len(shown) + 1.2), layout="constrained")
-    axes = figure.subplots()
-    place = np.arange(len(shown))
+    figure, axes, place = _by_name(
+        shown["reform"], xlabel="error of the effect, and two standard errors"
+    )
     error, spread = (
         shown[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
         for name in ("error", "standard_error")
     )
     axes.errorbar(error, place, xerr=2 * spread, fmt="o", color=BLUE, ecolor=GREY, capsize=2)
     axes.axvline(0, color=GREY, linewidth=0.8)
-    axes.set_yticks(place, [_verbatim(name) for name in shown["reform"]], fontsize=8)
-    axes.set_xlabel("error of the effect, and two standard errors")
-    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.margins(y=0.04)
-    axes.grid(axis="y", linewidth=0.3)
     return figure
 
 
@@ -540,6 +529,18 @@ def _ink(face: tuple[float, ...]) -> str:
     linear = (np.array(face[:3]) + 0.055) / 1.055
     luminance = float(np.array([0.2126, 0.7152, 0.0722]) @ linear**2.4)
     return "white" if luminance < 0.18 else "black"
+
+
+def _by_name(names: pl.Series, *, xlabel: str) -> tuple[Figure, Axes, np.ndarray]:
+    """A figure of shares with a line a name, the first one lowest, and the places of the lines."""
+    figure = Figure(figsize=(WIDTH, 0.26 * len(names) + 1.6), layout="constrained")
+    axes = figure.subplots()
+    place = np.arange(len(names))
+    axes.set_yticks(place, [_verbatim(name) for name in names], fontsize=8)
+    axes.set_xlabel(xlabel)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.grid(axis="y", linewidth=0.3)
+    return figure, axes, place
 
 
 def _verbatim(name: object) -> str:

@@ -38,8 +38,13 @@ class Reform:
         Raises:
             InputError: it is a whole number or a yes or no, and the new value is not.
         """
-        changes = {"times": now * self.number, "plus": now + self.number}
-        new = changes.get(self.change, np.full(now.shape, self.number))
+        match self.change:
+            case "times":
+                new = now * self.number
+            case "plus":
+                new = now + self.number
+            case "to":
+                new = np.full(now.shape, self.number)
         value: np.ndarray = new.astype(now.dtype)
         if (value != new).any():
             raise InputError(

@@ -18,7 +18,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     ),
     "tax_outputs": ("household_id", "c00100"),
     "target_fit": (
-        "target_id", "family", "variable", "measure", "geography", "condition", "value", "unit",
+        "target_id", "family", "variable", "geography", "condition", "value", "unit",
         "publisher", "published_table", "role", "support", "kept_support",
         *(f"{name}_{number}" for name in WEIGHTS for number in ("estimate", "error")),
     ),

@@ -7,6 +7,8 @@ import math
 import re
 from collections.abc import Callable
 
+import polars as pl
+
 from l0_pipeline.logic.report.areas import area_name
 
 DASH = "–"  # noqa: RUF001
@@ -108,6 +110,12 @@ def target(variable: object, geography: object, condition: object, unit: object 
     if condition:
         parts.append(conditions(str(condition)))
     return ", ".join(parts)
+
+
+def targets(table: pl.DataFrame) -> pl.Series:
+    """What each row's target is: of ``variable``, ``geography``, ``condition`` and ``unit``."""
+    rows = table["variable", "geography", "condition", "unit"].rows()
+    return pl.Series([target(*row) for row in rows], dtype=pl.String)
 
 
 def conditions(clauses: str) -> str:

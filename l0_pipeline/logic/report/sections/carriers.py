@@ -8,7 +8,7 @@ from l0_pipeline.logic import plots
 from l0_pipeline.logic.report.content import Plate, Section, Shown, build_first, table
 from l0_pipeline.logic.report.heading import ReportHeading
 from l0_pipeline.logic.report.pictures import picture
-from l0_pipeline.logic.report.words import count, number, percent, ratio, target, text
+from l0_pipeline.logic.report.words import count, number, percent, ratio, targets, text
 
 ROWS = 20
 SOURCES = ("household_reasons", "household_contributions")
@@ -81,15 +81,15 @@ def _needed_most(heaviest: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> 
     contributions = tables.get("household_contributions")
     if contributions is None:
         return heaviest
-    judged = tables["target_fit"].select("target_id", "variable", "geography", "condition")
+    judged = tables["target_fit"].select("target_id", "variable", "geography", "condition", "unit")
     first = (
         contributions.filter(pl.col("rank") == 1)
         .join(heaviest, on="household_id", how="semi")
         .join(judged, on="target_id", how="inner")
     )
     said = [
-        f"{target(*row[:3])} ({percent(row[3], digits=0)} of it)"
-        for row in first["variable", "geography", "condition", "share"].rows()
+        f"{name} ({percent(share, digits=0)} of it)"
+        for name, share in zip(targets(first), first["share"], strict=True)
     ]
     told = first.select("household_id").with_columns(needed=pl.Series(said, dtype=pl.String))
     return heaviest.join(told, on="household_id", how="left", maintain_order="left")

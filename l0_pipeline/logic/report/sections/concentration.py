@@ -1,6 +1,6 @@
 """How evenly the release is spread over states and classes of income."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -32,6 +32,14 @@ NUMBERS = (
     Shown("share_weight", "Share of weight", percent),
     Shown("effective_sample_size", "Effective sample size", count),
     Shown("largest_share", "Largest share of one household", fine_percent),
+)
+CARRIED = (
+    Shown("amount", "Amount"),
+    Shown("largest", "Largest household", percent),
+    Shown("ten_largest", "Ten largest", percent),
+    Shown("half", "Households that carry half", count),
+    Shown("largest_in_state", "Largest household in its state", percent),
+    Shown("state", "State where that is most", area_name),
 )
 
 
@@ -90,14 +98,7 @@ def section(tables: Mapping[str, pl.DataFrame], _: ReportHeading) -> Section:
             ),
             table(
                 carried(tables["households"], tables["tax_outputs"]),
-                [
-                    Shown("amount", "Amount"),
-                    Shown("largest", "Largest household", percent),
-                    Shown("ten_largest", "Ten largest", percent),
-                    Shown("half", "Households that carry half", count),
-                    Shown("largest_in_state", "Largest household in its state", percent),
-                    Shown("state", "State where that is most", area_name),
-                ],
+                CARRIED,
                 caption="Who carries the amounts: shares of weight times amount, without its sign, "
                 "at the target year",
                 tables=("households", "tax_outputs"),
@@ -133,10 +134,7 @@ def spread(grouped: pl.DataFrame) -> pl.DataFrame:
 def carried(households: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.DataFrame:
     """How much of each of ``AMOUNTS`` single households carry, one row an amount with any."""
     used = [name for name in AMOUNTS if name in tax_outputs.columns]
-    summed = tax_outputs.group_by("household_id").agg(pl.col(used).sum())
-    of_households = households.select("household_id", "state_fips", "weight").join(
-        summed, on="household_id"
-    )
+    of_households = _with_amounts(households, tax_outputs, used)
     rows = []
     for name in used:
         parts = of_households.select(
@@ -147,7 +145,7 @@ def carried(households: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.DataFrame
             continue
         cumulated = (parts["part"] / total).cum_sum()
         by_state = (
-            parts.group_by("state_fips")
+            parts.group_by("state_fips", maintain_order=True)
             .agg(share=pl.col("part").max() / pl.col("part").sum())
             .fill_nan(0.0)
             .sort("share", "state_fips", descending=[True, False])
@@ -162,15 +160,23 @@ def carried(households: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.DataFrame
                 "state": by_state["state_fips"][0],
             }
         )
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, schema=[shown.column for shown in CARRIED])
 
 
 def income_classes(households: pl.DataFrame, tax_outputs: pl.DataFrame) -> pl.DataFrame:
     """Each household's weight with its class of adjusted gross income as ``group``."""
-    income = tax_outputs.group_by("household_id").agg(income=pl.col("c00100").sum())
-    joined = households.select("household_id", "weight").join(
-        income, on="household_id", how="left", maintain_order="left"
-    )
+    summed = _with_amounts(households, tax_outputs, ["c00100"])
     names = np.array([*CLASSES.values(), HIGHEST])
-    place = np.searchsorted(list(CLASSES), joined["income"].fill_null(0.0).to_numpy(), "right")
-    return joined.with_columns(group=pl.Series(names[place]))
+    place = np.searchsorted(list(CLASSES), summed["c00100"].to_numpy(), "right")
+    return summed.with_columns(group=pl.Series(names[place]))
+
+
+def _with_amounts(
+    households: pl.DataFrame, tax_outputs: pl.DataFrame, amounts: Sequence[str]
+) -> pl.DataFrame:
+    """The households with the sums of their tax units, 0 where they have none."""
+    # in order, so that no last digit depends on the number of threads
+    summed = tax_outputs.group_by("household_id", maintain_order=True).agg(pl.col(amounts).sum())
+    return households.join(
+        summed, on="household_id", how="left", maintain_order="left"
+    ).with_columns(pl.col(amounts).fill_null(0.0))

@@ -100,14 +100,7 @@ def _targets(targets: pl.DataFrame) -> tuple[Plate | Table | Missing, ...]:
         return (Missing("No target is in both releases: nothing can be compared."),)
     size = pl.col("error_now").abs() - pl.col("error_before").abs()
     better, worse = (int(both.select((sign * size > 0).sum()).item()) for sign in (-1, 1))
-    named = both.with_columns(
-        target=pl.Series(
-            [
-                words.target(*row)
-                for row in both["variable", "geography", "condition", "unit"].rows()
-            ]
-        )
-    )
+    named = both.with_columns(target=words.targets(both))
     figure = Plate(
         pictures=(
             picture(

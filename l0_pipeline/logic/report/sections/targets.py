@@ -75,12 +75,8 @@ def _listed(judged: pl.DataFrame, order: pl.Expr, *, caption: str, rows: int = R
     chosen = judged.sort(order, "target_id", descending=[True, False]).head(rows)
     listed = list(chosen.iter_rows(named=True))
     told = chosen.with_columns(
-        pl.Series("target", [_named(row) for row in listed], dtype=pl.String),
+        words.targets(chosen).alias("target"),
         pl.Series("said", [words.quantity(r["value"], r["unit"]) for r in listed], dtype=pl.String),
         source=pl.format("{}, {}", "publisher", "published_table"),
     )
     return table(told, SHOWN, caption=caption, tables=("target_fit",))
-
-
-def _named(row: Mapping[str, object]) -> str:
-    return words.target(row["variable"], row["geography"], row["condition"], row["unit"])
