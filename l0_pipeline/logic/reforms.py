@@ -48,8 +48,9 @@ class Reform:
         value: np.ndarray = new.astype(now.dtype)
         if (value != new).any():
             raise InputError(
-                f"{self.description}: {self.parameter} would be {new.flat[0]:g}, but it is kept "
-                f"as {now.dtype}, such as {now.flat[0]} now. Choose another number."
+                f"The reform {self.description!r}: {self.parameter} would be {new.flat[0]:g}, but "
+                f"Tax-Calculator keeps it as {now.dtype}, such as {now.flat[0]} now. Choose "
+                "another number in the resource reform_plan."
             )
         return value
 
@@ -133,7 +134,7 @@ class ReformModel:
         if reform.parameter not in self._known:
             raise InputError(
                 f"Tax-Calculator has no parameter {reform.parameter} ({reform.description}). "
-                "Its policy guide lists them; mend the reform."
+                "Its policy guide lists them; mend the reform in the resource reform_plan."
             )
         # the value of the one year at hand, as a new `Policy` would have it, in no time
         law = self._calculator

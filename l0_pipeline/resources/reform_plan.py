@@ -18,7 +18,7 @@ class OwnReform(dg.Config):
         min_length=1, description="Tax-Calculator's name of the parameter, such as II_rt1."
     )
     change: Literal["times", "plus", "to"] = Field(description="What is done with its value.")
-    number: float = Field(description="By how much, or to what.")
+    number: float = Field(allow_inf_nan=False, description="By how much, or to what.")
 
 
 class ReformPlan(dg.ConfigurableResource["ReformPlan"]):

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 import taxcalc
+from pydantic import ValidationError
 
 from l0_pipeline.logic.errors import InputError
 from l0_pipeline.logic.microdata import schema
@@ -160,6 +161,12 @@ def test_a_plan_adds_reforms_of_ones_own_to_those_that_it_names():
         "top_rate": REFORMS["top_rate"],
         "flat": Reform("A flat tax", "II_rt1", "to", 0.2),
     }
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_reform_of_ones_own_by_no_finite_number_is_refused(number):
+    with pytest.raises(ValidationError, match="finite number"):
+        OwnReform(name="x", description="x", parameter="II_rt1", change="to", number=number)
 
 
 @pytest.mark.parametrize("names", [["no_such_reform"], [], ["top_rate", "top_rate"], ["eitc"]])
